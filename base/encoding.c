@@ -1,0 +1,205 @@
+#include "base/encoding.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <sys/random.h>
+
+static const char url_alphabet[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char std_alphabet[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static void put_base64(struct kl_buf *b, const char *alphabet, bool pad, const uint8_t *p, size_t n)
+{
+    char quad[4];
+    for (; n >= 3; p += 3, n -= 3) {
+        quad[0] = alphabet[p[0] >> 2];
+        quad[1] = alphabet[(p[0] & 3) << 4 | p[1] >> 4];
+        quad[2] = alphabet[(p[1] & 15) << 2 | p[2] >> 6];
+        quad[3] = alphabet[p[2] & 63];
+        kl_buf_put(b, quad, 4);
+    }
+    if (n == 0)
+        return;
+    uint8_t second = n == 2 ? p[1] : 0;
+    quad[0] = alphabet[p[0] >> 2];
+    quad[1] = alphabet[(p[0] & 3) << 4 | second >> 4];
+    quad[2] = n == 2 ? alphabet[(second & 15) << 2] : '=';
+    quad[3] = '=';
+    kl_buf_put(b, quad, pad ? 4 : n + 1);
+}
+
+void kl_b64url_put(struct kl_buf *b, const void *bytes, size_t n)
+{
+    put_base64(b, url_alphabet, false, bytes, n);
+}
+
+void kl_b64_put(struct kl_buf *b, const void *bytes, size_t n)
+{
+    put_base64(b, std_alphabet, true, bytes, n);
+}
+
+/* Value of one character, or -1. Without a table look-up: the bytes may be secret. */
+static int value_of(unsigned char c, char c62, char c63)
+{
+    int v = -1;
+    v += (c >= 'A' && c <= 'Z') * (c - 'A' + 1);
+    v += (c >= 'a' && c <= 'z') * (c - 'a' + 27);
+    v += (c >= '0' && c <= '9') * (c - '0' + 53);
+    v += (c == (unsigned char)c62) * 63;
+    v += (c == (unsigned char)c63) * 64;
+    return v;
+}
+
+static enum kl_code get_base64(const char *alphabet, const char *text, size_t n, uint8_t *out,
+                               size_t room, size_t *ret_len)
+{
+    size_t full = n / 4 * 3 + (n % 4 != 0 ? n % 4 - 1 : 0);
+    if (n % 4 == 1)
+        return KL_BAD_INPUT;
+    if (full > room)
+        return KL_TOO_BIG;
+    uint32_t bits = 0;
+    unsigned held = 0;
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++) {
+        int v = value_of((unsigned char)text[i], alphabet[62], alphabet[63]);
+        if (v < 0)
+            return KL_BAD_INPUT;
+        bits = bits << 6 | (uint32_t)v;
+        held += 6;
+        if (held >= 8) {
+            held -= 8;
+            out[len++] = (uint8_t)(bits >> held);
+        }
+    }
+    if ((bits & ((1U << held) - 1)) != 0)
+        return KL_BAD_INPUT;
+    *ret_len = len;
+    return KL_OK;
+}
+
+/* Characters before correct padding, or n + 1 when the padding is wrong. */
+static size_t without_padding(const char *text, size_t n)
+{
+    size_t end = n;
+    while (end > 0 && n - end < 2 && text[end - 1] == '=')
+        end--;
+    return end == n || n % 4 == 0 ? end : n + 1;
+}
+
+enum kl_code kl_b64url_decode(const char *text, size_t n, void *out, size_t room, size_t *ret_len)
+{
+    size_t end = without_padding(text, n);
+    if (end > n)
+        return KL_BAD_INPUT;
+    return get_base64(url_alphabet, text, end, out, room, ret_len);
+}
+
+enum kl_code kl_b64_decode(const char *text, size_t n, void *out, size_t room, size_t *ret_len)
+{
+    if (n % 4 != 0)
+        return KL_BAD_INPUT;
+    return get_base64(std_alphabet, text, without_padding(text, n), out, room, ret_len);
+}
+
+void kl_hex(const void *bytes, size_t n, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *p = bytes;
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = digits[p[i] >> 4];
+        out[2 * i + 1] = digits[p[i] & 15];
+    }
+    out[2 * n] = 0;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+enum kl_code kl_unhex(const char *text, void *out, size_t n)
+{
+    uint8_t *p = out;
+    if (strnlen(text, 2 * n + 1) != 2 * n)
+        return KL_BAD_INPUT;
+    for (size_t i = 0; i < n; i++) {
+        int high = hex_digit(text[2 * i]);
+        int low = hex_digit(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return KL_BAD_INPUT;
+        p[i] = (uint8_t)(high << 4 | low);
+    }
+    return KL_OK;
+}
+
+enum kl_code kl_percent_decode(const char *text, size_t n, bool form, char *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (c == '%') {
+            if (n - i < 3 || hex_digit(text[i + 1]) < 0 || hex_digit(text[i + 2]) < 0)
+                return KL_BAD_INPUT;
+            c = (char)(hex_digit(text[i + 1]) << 4 | hex_digit(text[i + 2]));
+            i += 2;
+        } else if (c == '+' && form) {
+            c = ' ';
+        }
+        if (c == 0)
+            return KL_BAD_INPUT;
+        *out++ = c;
+    }
+    *out = 0;
+    return KL_OK;
+}
+
+void kl_percent_put(struct kl_buf *b, const char *text)
+{
+    for (; *text != 0; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x80 && (isalnum(c) || strchr("-._~", c) != NULL))
+            kl_buf_putc(b, (char)c);
+        else
+            kl_buf_printf(b, "%%%02X", c);
+    }
+}
+
+void kl_uuid_new(char out[static KL_UUID_LEN + 1])
+{
+    uint8_t r[16];
+    char hex[33];
+    kl_random(r, sizeof r);
+    r[6] = (uint8_t)((r[6] & 0x0f) | 0x40);
+    r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
+    kl_hex(r, sizeof r, hex);
+    (void)snprintf(out, KL_UUID_LEN + 1, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
+                   hex + 16, hex + 20);
+}
+
+bool kl_uuid_valid(const char *text)
+{
+    if (strnlen(text, KL_UUID_LEN + 1) != KL_UUID_LEN)
+        return false;
+    for (int i = 0; i < KL_UUID_LEN; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? text[i] != '-' : hex_digit(text[i]) < 0)
+            return false;
+    }
+    return true;
+}
+
+void kl_random(void *bytes, size_t n)
+{
+    uint8_t *p = bytes;
+    while (n > 0) {
+        ssize_t got = getrandom(p, n, 0);
+        if (got <= 0)
+            abort();
+        p += got;
+        n -= (size_t)got;
+    }
+}

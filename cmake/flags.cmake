@@ -1,0 +1,31 @@
+# kluis_flags: what every target of ours is compiled with. No global flags anywhere else.
+option(KLUIS_WERROR "Warnings are errors (the presets set it)" OFF)
+set(KLUIS_SANITIZE "" CACHE STRING "Value of -fsanitize for every target, e.g. address,undefined")
+option(KLUIS_COVERAGE "Instrument for gcov" OFF)
+
+add_library(kluis_flags INTERFACE)
+target_include_directories(kluis_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(kluis_flags INTERFACE _GNU_SOURCE KLUIS_VERSION="${PROJECT_VERSION}")
+target_compile_options(kluis_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith
+  -Wwrite-strings -Wformat=2 -fno-common -fstack-protector-strong -fPIE
+  $<$<C_COMPILER_ID:GNU>:-Wjump-misses-init -Wlogical-op -Wduplicated-cond>)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64")
+  target_compile_options(kluis_flags INTERFACE -fcf-protection)
+endif()
+if(CMAKE_BUILD_TYPE MATCHES "Rel")
+  target_compile_definitions(kluis_flags INTERFACE _FORTIFY_SOURCE=2)
+endif()
+target_link_options(kluis_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)
+if(KLUIS_WERROR)
+  target_compile_options(kluis_flags INTERFACE -Werror)
+endif()
+if(KLUIS_SANITIZE)
+  target_compile_options(kluis_flags INTERFACE -fsanitize=${KLUIS_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(kluis_flags INTERFACE -fno-sanitize-recover=all)
+  target_link_options(kluis_flags INTERFACE -fsanitize=${KLUIS_SANITIZE})
+endif()
+if(KLUIS_COVERAGE)
+  target_compile_options(kluis_flags INTERFACE --coverage)
+  target_link_options(kluis_flags INTERFACE --coverage)
+endif()
