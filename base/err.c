@@ -110,9 +110,8 @@ enum kl_code kl_err_prefix(struct kl_err *err, const char *fmt, ...)
     (void)vsnprintf(prefix, sizeof prefix, fmt, ap);
     va_end(ap);
     memcpy(old, err->text, sizeof old);
-    int used = snprintf(err->text, sizeof err->text, "%s: ", prefix);
-    if (used > 0 && (size_t)used < sizeof err->text)
-        (void)snprintf(err->text + used, sizeof err->text - (size_t)used, "%s", old);
+    (void)snprintf(err->text, sizeof err->text, "%s", prefix);
+    append(err, old);
     return err->code;
 }
 
