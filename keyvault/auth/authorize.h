@@ -1,0 +1,97 @@
+/* Who is calling, and whether the one route row that was matched lets them. The only place where a
+ * permission is decided: the decision is a function of the authenticated principal, the vault and
+ * the row, and of nothing else in the request. Thread safe, never blocks. */
+#ifndef KL_KEYVAULT_AUTHORIZE_H
+#define KL_KEYVAULT_AUTHORIZE_H
+
+#include "keyvault/model/model.h"
+
+/** Permissions; each belongs to one kind (kl_permission_kind_of) and has one word (policy.c). Order
+ * is stored in databases: append only. */
+enum kl_permission {
+    KL_MAY_NOTHING, /* rows without a permission */
+    /* keys */
+    KL_MAY_KEY_ENCRYPT,
+    KL_MAY_KEY_DECRYPT,
+    KL_MAY_KEY_WRAP,
+    KL_MAY_KEY_UNWRAP,
+    KL_MAY_KEY_SIGN,
+    KL_MAY_KEY_VERIFY,
+    KL_MAY_KEY_GET,
+    KL_MAY_KEY_LIST,
+    KL_MAY_KEY_CREATE,
+    KL_MAY_KEY_UPDATE,
+    KL_MAY_KEY_IMPORT,
+    KL_MAY_KEY_DELETE,
+    KL_MAY_KEY_BACKUP,
+    KL_MAY_KEY_RESTORE,
+    KL_MAY_KEY_RECOVER,
+    KL_MAY_KEY_PURGE,
+    KL_MAY_KEY_RELEASE,
+    KL_MAY_KEY_ROTATE,
+    KL_MAY_KEY_GETROTATIONPOLICY,
+    KL_MAY_KEY_SETROTATIONPOLICY,
+    /* the vault itself */
+    KL_MAY_VAULT_GET,
+    KL_MAY_VAULT_LIST,
+    KL_MAY_VAULT_UPDATE,
+    KL_MAY_VAULT_DELETE,
+    KL_MAY_VAULT_RECOVER,
+    KL_MAY_VAULT_PURGE,
+    KL_MAY_VAULT_GETPOLICY,
+    KL_MAY_VAULT_SETPOLICY,
+    KL_PERMISSION_COUNT
+};
+
+/** Where a row applies and what it asks of the caller. */
+enum kl_scope {
+    KL_SCOPE_OPEN,   /* no authentication: token service, health */
+    KL_SCOPE_CALLER, /* any authenticated principal */
+    KL_SCOPE_HOST,   /* the vault that the Host header selects; `permission` by its policy */
+    KL_SCOPE_NAMED,  /* the vault that {name} of a /kluis route names; `permission` by its policy */
+    KL_SCOPE_ADMIN,  /* role administrator */
+    KL_SCOPE_AUDITOR, /* role administrator or auditor */
+};
+
+struct kl_caller {
+    bool authenticated;
+    struct kl_principal who;
+    char app_id[KL_UUID_LEN + 1]; /* appid / azp claim */
+    char issuer[256];
+    char token_id[40]; /* uti/jti for the audit record */
+    int64_t expires;   /* unix seconds */
+};
+
+struct kl_authenticator; /* issuer keys, token cache */
+
+struct kl_authenticator_config {
+    struct kl_model *model;
+    struct kl_key_version *issuer_key; /* RS256 key on a token; reference taken */
+    const char *origin;                /* "https://localhost:8443" */
+    const char *tenant;
+    int64_t token_lifetime_s;
+};
+
+enum kl_code kl_authenticator_new(const struct kl_authenticator_config *config,
+                                  struct kl_authenticator **ret, struct kl_err *err) KL_MUST_USE;
+void kl_authenticator_free(struct kl_authenticator *a);
+
+/** Check an Authorization header value ("Bearer …", NULL = none) in full (RFC 8725: RS256 only,
+ * exact issuer, audience one of ours, exp, nbf, iat, tenant, principal still there and enabled). A
+ * token seen before costs one hash: the cache holds verified claims by SHA-256 of the token and
+ * never longer than their exp. KL_UNAUTHENTICATED with Key Vault's AKV… wording. */
+enum kl_code kl_authenticate(struct kl_authenticator *a, const char *authorization,
+                             struct kl_caller *ret, struct kl_err *err) KL_MUST_USE;
+
+/** The decision. `vault` is NULL for rows without one. KL_FORBIDDEN with Key Vault's
+ * ForbiddenByPolicy wording. */
+enum kl_code kl_authorize(const struct kl_caller *caller, enum kl_scope scope,
+                          enum kl_permission permission, const struct kl_vault *vault,
+                          const char *operation, struct kl_err *err) KL_MUST_USE;
+
+/** Value of WWW-Authenticate for a request to `origin` (host, port of the matched vault origin, or
+ * the service's): key-vault-api section 7.1. */
+void kl_challenge(const struct kl_authenticator *a, const struct kl_origin *origin, char *out,
+                  size_t room);
+
+#endif

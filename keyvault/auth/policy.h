@@ -1,0 +1,23 @@
+/* Key Vault's permission words as bits. Pure tables. */
+#ifndef KL_KEYVAULT_POLICY_H
+#define KL_KEYVAULT_POLICY_H
+
+#include "base/json.h"
+#include "keyvault/auth/authorize.h"
+
+enum kl_permission_kind kl_permission_kind_of(enum kl_permission p);
+/** The word ("wrapKey"); "" for KL_MAY_NOTHING. */
+const char *kl_permission_word(enum kl_permission p);
+/** The bit of a permission within kl_policy.allowed[kind]. */
+uint64_t kl_permission_bit(enum kl_permission p);
+/** Every bit of a kind ("all"). Secrets and certificates have their words here too, so that
+ * policies written today hold for them. */
+uint64_t kl_permission_all(enum kl_permission_kind kind);
+/** {"keys":["get",…],…} -> masks; words in any case, "all"; an unknown word or kind is KL_BAD_INPUT
+ * naming it. */
+enum kl_code kl_policy_parse(const json_t *permissions, struct kl_policy *ret,
+                             struct kl_err *err) KL_MUST_USE;
+/** The reverse; new reference. */
+json_t *kl_policy_format(const struct kl_policy *p);
+
+#endif

@@ -1,0 +1,38 @@
+/* kluis.conf as the key service reads it; the rows are in config.c, token rows in
+ * pkcs11/token_conf.c. */
+#ifndef KL_KEYVAULT_CONFIG_H
+#define KL_KEYVAULT_CONFIG_H
+
+#include "base/conf.h"
+#include "pkcs11/token.h"
+
+struct kl_service_config {
+    char *listen, *origin, *tenant, *certificate, *private_key, *database, *state_dir;
+    int64_t io_threads, job_threads; /* 0 = number of processors */
+    int64_t max_body, max_header, max_connections, max_per_address;
+    int64_t handshake_ms, request_ms, idle_ms, token_lifetime_ms;
+    int64_t
+        wrap_proof_ms; /* design.md section 4.9: age of the last proof that lets a wrap through */
+};
+
+struct kl_audit_config {
+    char *path, *head;
+    int64_t checkpoint_records, checkpoint_ms;
+};
+
+struct kl_config {
+    struct kl_conf *file; /* owns everything below */
+    const struct kl_service_config *service;
+    const struct kl_audit_config *audit;
+    const struct kl_token_config *const *tokens;
+    size_t token_count;
+};
+
+/** Load and check. KL_CONFIG with FILE:LINE. */
+enum kl_code kl_config_load(const char *path, struct kl_config **ret,
+                            struct kl_err *err) KL_MUST_USE;
+void kl_config_free(struct kl_config *c);
+/** The sample file with every key, its range, its default and its help. */
+void kl_config_sample(struct kl_buf *out);
+
+#endif

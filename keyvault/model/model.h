@@ -1,0 +1,218 @@
+/* The object model: every state change of vaults, keys and principals, with its rules. Holds no
+ * HTTP, no SQL text, no PKCS#11.
+ *
+ * Reads are answered from snapshots in memory (a read-through cache in front of the store) and
+ * never touch a token. Writes go through the store's one writer and may block for a token's key
+ * generation or an fsync: call them from a job thread, not from an I/O thread. All functions are
+ * thread safe.
+ */
+#ifndef KL_KEYVAULT_MODEL_H
+#define KL_KEYVAULT_MODEL_H
+
+#include "keyvault/model/object.h"
+
+struct kl_model;
+
+struct kl_model_config {
+    const char *database;     /* path of the SQLite file; made when absent */
+    struct kl_token **tokens; /* all configured tokens; borrowed for the model's life */
+    size_t token_count;
+};
+
+/** Open the store (migrating its schema), load vaults and system keys. KL_CORRUPT, KL_IO,
+ * KL_CONFIG. No token is asked. */
+enum kl_code kl_model_open(const struct kl_model_config *config, struct kl_model **ret,
+                           struct kl_err *err) KL_MUST_USE;
+void kl_model_close(struct kl_model *m);
+
+/* --- the service itself --- */
+
+/** Tenant GUID: as configured, else made at first start and kept. */
+const char *kl_model_tenant(struct kl_model *m);
+enum kl_code kl_model_set_tenant(struct kl_model *m, const char *tenant,
+                                 struct kl_err *err) KL_MUST_USE;
+
+/** A key that the service itself uses ("issuer": JWT signatures, "audit": checkpoints), generated
+ * on `token` (profile fixed, sign only) the first time. *ret is a snapshot like any key version
+ * (name = purpose). Job thread. */
+enum kl_code kl_model_system_key(struct kl_model *m, struct kl_token *token, const char *purpose,
+                                 const struct kl_key_spec *spec, struct kl_key_version **ret,
+                                 struct kl_err *err) KL_MUST_USE;
+
+/** Small named values kept in the store (last audit checkpoint, trusted-clock state). Absent =
+ * KL_NOT_FOUND; *ret malloc'd. */
+enum kl_code kl_model_note_get(struct kl_model *m, const char *name, char **ret,
+                               struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_model_note_put(struct kl_model *m, const char *name, const char *value,
+                               struct kl_err *err) KL_MUST_USE;
+
+/* --- principals --- */
+
+enum kl_role { KL_ROLE_ADMINISTRATOR = 1, KL_ROLE_AUDITOR = 2 }; /* bits */
+
+struct kl_principal {
+    char object_id[KL_UUID_LEN + 1], client_id[KL_UUID_LEN + 1];
+    char name[128];
+    unsigned roles;
+    bool disabled;
+    int64_t created;
+    uint8_t secret_salt[16], secret_hash[32]; /* SHA-256(salt || secret): secrets are 256 random
+                                                 bits of ours, never a human's choice */
+};
+
+/** Make a principal with a fresh client secret (43 base64url characters) into *ret_secret.
+ * KL_EXISTS for a taken name. */
+enum kl_code kl_principal_create(struct kl_model *m, const char *name, unsigned roles,
+                                 struct kl_principal *ret, struct kl_secret **ret_secret,
+                                 struct kl_err *err) KL_MUST_USE;
+/** By client id, object id or name. KL_NOT_FOUND. From memory. */
+enum kl_code kl_principal_find(struct kl_model *m, const char *any, struct kl_principal *ret,
+                               struct kl_err *err) KL_MUST_USE;
+/** All, by name; *ret malloc'd array. */
+enum kl_code kl_principal_list(struct kl_model *m, struct kl_principal **ret, size_t *ret_count,
+                               struct kl_err *err) KL_MUST_USE;
+/** Removes it and its policies. The last administrator cannot be removed (KL_CONFLICT). */
+enum kl_code kl_principal_delete(struct kl_model *m, const char *object_id,
+                                 struct kl_err *err) KL_MUST_USE;
+/** Constant-time check of a presented secret. */
+bool kl_principal_secret_ok(const struct kl_principal *p, struct kl_secret *secret);
+
+/* --- vaults --- */
+
+struct kl_vault_spec {
+    const char *name, *subscription, *geography, *location; /* labels may be NULL: "default" */
+    const char *token_name;                                 /* NULL = the first configured */
+    enum kl_profile profile; /* 0 = domain-backed where the token can, else fixed */
+    int retention_days;      /* 0 = 90 */
+    bool purge_protection;
+    const char *tags_json;
+    struct kl_origin origins[KL_MAX_ORIGINS];
+    size_t origin_count;
+    const char *owner_object_id; /* gets a policy with everything */
+};
+
+enum kl_code kl_vault_create(struct kl_model *m, const struct kl_vault_spec *spec,
+                             struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
+/** Active vault whose origin has this host (lower case, no port). KL_VAULT_NOT_FOUND. Fast, for
+ * every request. */
+enum kl_code kl_vault_by_host(struct kl_model *m, const char *host, struct kl_vault **ret,
+                              struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_vault_by_name(struct kl_model *m, const char *name, enum kl_object_state state,
+                              struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
+/** All of one state, by name; malloc'd array of references, free with kl_vault_list_free. */
+enum kl_code kl_vault_list(struct kl_model *m, enum kl_object_state state, struct kl_vault ***ret,
+                           size_t *ret_count, struct kl_err *err) KL_MUST_USE;
+void kl_vault_list_free(struct kl_vault **list, size_t count);
+/** Purge protection on (one-way) and tags; NULL = unchanged. */
+enum kl_code kl_vault_update(struct kl_model *m, const char *name, const bool *purge_protection,
+                             const char *tags_json, struct kl_vault **ret,
+                             struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_vault_delete(struct kl_model *m, const char *name, struct kl_vault **ret,
+                             struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_vault_recover(struct kl_model *m, const char *name, struct kl_vault **ret,
+                              struct kl_err *err) KL_MUST_USE;
+/** KL_PURGE_PROTECTED before the date under protection. Destroys the keys' token objects too. */
+enum kl_code kl_vault_purge(struct kl_model *m, const char *name, struct kl_err *err) KL_MUST_USE;
+
+enum kl_code kl_policy_put(struct kl_model *m, const char *vault_name,
+                           const struct kl_policy *policy, struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_policy_delete(struct kl_model *m, const char *vault_name, const char *object_id,
+                              struct kl_err *err) KL_MUST_USE;
+
+/* --- keys --- */
+
+struct kl_key_create {
+    struct kl_key_spec
+        spec; /* type, bits, curve; label is set by the model; profile 0 = the vault's default */
+    unsigned ops; /* 0 = all that fit the type */
+    struct kl_key_attrs attrs;
+    const char *tags_json;
+};
+
+/** New key or new version of a key. Two phases: row CREATING, token generate (verified), row READY.
+ * KL_NAME_DELETED when a deleted object holds the name. */
+enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *name,
+                           const struct kl_key_create *how, struct kl_key_version **ret,
+                           struct kl_err *err) KL_MUST_USE;
+/** New version with the newest one's type, size, ops and tags. */
+enum kl_code kl_key_rotate(struct kl_model *m, struct kl_vault *v, const char *name,
+                           struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
+
+/** `version` NULL or "" = newest. KL_KEY_NOT_FOUND. From memory when seen before: the request path.
+ */
+enum kl_code kl_key_find(struct kl_model *m, struct kl_vault *v, const char *name,
+                         const char *version, struct kl_key_version **ret,
+                         struct kl_err *err) KL_MUST_USE;
+
+struct kl_key_patch {
+    const bool *enabled;
+    const int64_t *nbf, *exp; /* NULL = unchanged */
+    const unsigned *ops;
+    const char *tags_json; /* NULL = unchanged, "{}" = none */
+};
+enum kl_code kl_key_update(struct kl_model *m, struct kl_vault *v, const char *name,
+                           const char *version, const struct kl_key_patch *patch,
+                           struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
+
+#define KL_PAGE_MAX 25
+struct kl_key_page {
+    struct kl_key_version *items[KL_PAGE_MAX];
+    int64_t deleted_at[KL_PAGE_MAX], purge_at[KL_PAGE_MAX]; /* deleted listings only */
+    size_t count;
+    char next[KL_NAME_MAX + KL_VERSION_LEN + 8]; /* marker for the next call, "" = last page */
+};
+/** Keys of a vault in the order of upper-cased name, each as its newest version; `after` = a page's
+ * `next` or "". limit 1 … 25. */
+enum kl_code kl_key_list(struct kl_model *m, struct kl_vault *v, enum kl_object_state state,
+                         const char *after, size_t limit, struct kl_key_page *ret,
+                         struct kl_err *err) KL_MUST_USE;
+/** Versions of one key by version id; an unknown key is an empty page (as the real service
+ * answers). */
+enum kl_code kl_key_versions(struct kl_model *m, struct kl_vault *v, const char *name,
+                             const char *after, size_t limit, struct kl_key_page *ret,
+                             struct kl_err *err) KL_MUST_USE;
+void kl_key_page_done(struct kl_key_page *page);
+
+enum kl_code kl_key_delete(struct kl_model *m, struct kl_vault *v, const char *name,
+                           struct kl_deleted_key *ret, struct kl_err *err) KL_MUST_USE;
+/** KL_DELETED_KEY_NOT_FOUND. */
+enum kl_code kl_key_deleted(struct kl_model *m, struct kl_vault *v, const char *name,
+                            struct kl_deleted_key *ret, struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_key_recover(struct kl_model *m, struct kl_vault *v, const char *name,
+                            struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
+/** Destroys the token objects of all versions, then the rows; KL_PURGE_PROTECTED. */
+enum kl_code kl_key_purge(struct kl_model *m, struct kl_vault *v, const char *name,
+                          struct kl_err *err) KL_MUST_USE;
+
+/** Sealed blob of all versions, from one snapshot; appended to ret. KL_BACKUP_FIXED,
+ * KL_BACKUP_VERSIONS (more than 500 past versions), KL_TOKEN_*. */
+enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *name,
+                           struct kl_buf *ret, struct kl_err *err) KL_MUST_USE;
+/** KL_BACKUP_MALFORMED, KL_BACKUP_DOMAIN, KL_BACKUP_SCOPE, KL_CONFLICT (name taken, also by a
+ * deleted key). All or nothing. */
+enum kl_code kl_key_restore(struct kl_model *m, struct kl_vault *v, const void *blob, size_t n,
+                            struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
+
+/* --- housekeeping --- */
+
+struct kl_reconcile_report {
+    unsigned finished, rolled_back; /* CREATING rows brought to an end, one way or the other */
+    unsigned purges_finished;
+    unsigned
+        missing_on_token; /* READY rows whose private half is not there: alarmed, never removed */
+    unsigned unknown_on_token; /* private keys that no row names: reported, never removed */
+};
+/** Bring database and token together after a crash, for every token that is READY. Nothing is
+ * removed because something else looks missing. */
+enum kl_code kl_model_reconcile(struct kl_model *m, struct kl_reconcile_report *ret,
+                                struct kl_err *err) KL_MUST_USE;
+/** Purge what its date has come for, by the trusted clock (wall clock and service-observed elapsed
+ * time must both agree). *ret_purged objects. */
+enum kl_code kl_model_sweep(struct kl_model *m, unsigned *ret_purged,
+                            struct kl_err *err) KL_MUST_USE;
+/** Tell the trusted clock that time passed; call about once a minute. */
+enum kl_code kl_model_tick(struct kl_model *m, struct kl_err *err) KL_MUST_USE;
+
+KL_AUTO_DEFINE(model, struct kl_model, kl_model_close);
+
+#endif

@@ -1,0 +1,25 @@
+/* The running key service: what its parts share. Made by main.c, constant afterwards. */
+#ifndef KL_KEYVAULT_SERVICE_H
+#define KL_KEYVAULT_SERVICE_H
+
+#include "base/chain_log.h"
+#include "keyvault/auth/authorize.h"
+#include "keyvault/config.h"
+#include "keyvault/model/model.h"
+
+struct kl_jobs; /* keyvault/jobs.h: the threads that may block */
+
+struct kl_service {
+    const struct kl_config *config;
+    struct kl_token **tokens;
+    size_t token_count;
+    struct kl_model *model;
+    struct kl_authenticator *authenticator;
+    struct kl_chain_log *audit;
+    struct kl_jobs *jobs;
+    struct kl_key_version *issuer_key, *audit_key;
+    struct kl_origin origin; /* the service's own public origin */
+    int64_t started_unix;
+};
+
+#endif
