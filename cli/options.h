@@ -1,0 +1,47 @@
+/* Option rows that several verbs share, as initialisers for struct kl_option. Header only. */
+#ifndef KL_CLI_OPTIONS_H
+#define KL_CLI_OPTIONS_H
+
+#include "cli/command.h"
+
+#define KL_OPT_VAULT_NAME                                                                          \
+    {                                                                                              \
+        .name = "vault-name", .argument = "VAULT",                                                 \
+        .help = "The vault. Without it, the one that KLUIS_VAULT_URL names."                       \
+    }
+#define KL_OPT_KEY_NAME                                                                            \
+    {                                                                                              \
+        .name = "name", .letter = 'n', .argument = "NAME", .help = "The key's name."               \
+    }
+#define KL_OPT_KEY_ID                                                                              \
+    {                                                                                              \
+        .name = "id", .argument = "URL",                                                           \
+        .help = "The key's full id, in place of --vault-name, --name and --version."               \
+    }
+#define KL_OPT_KEY_VERSION                                                                         \
+    {                                                                                              \
+        .name = "version", .letter = 'v', .argument = "VERSION",                                   \
+        .help = "A version of the key. Without it, the newest."                                    \
+    }
+#define KL_OPT_VAULT                                                                               \
+    {                                                                                              \
+        .name = "name", .letter = 'n', .argument = "VAULT", .required = true,                      \
+        .help = "The vault's name."                                                                \
+    }
+#define KL_OPT_TAGS                                                                                \
+    {                                                                                              \
+        .name = "tags", .kind = KL_OPTION_WORDS, .argument = "KEY=VALUE",                          \
+        .help = "Labels, several after one another. --tags without words removes all."             \
+    }
+#define KL_OPT_YES                                                                                 \
+    {                                                                                              \
+        .name = "yes", .letter = 'y', .kind = KL_OPTION_FLAG,                                      \
+        .help = "Do not ask for confirmation at a terminal."                                       \
+    }
+#define KL_OPT_FORCE                                                                               \
+    {                                                                                              \
+        .name = "force", .kind = KL_OPTION_FLAG,                                                   \
+        .help = "Replace the file if it is there already."                                         \
+    }
+
+#endif
