@@ -1,4 +1,4 @@
-/* Configuration files: "[section name]" lines and "key = value" lines, "#" comments; one table of rows says what exists.
+/* Configuration files: "[section name]" lines and "key = value" lines, "#" comment lines; one table of rows says what exists.
  *
  * Each consumer keeps its rows beside itself; the program joins the tables. Unknown sections and keys, bad values, and
  * repeated keys (unless the row is a list) are refused with FILE:LINE. Values never hold secrets, only where they are.
@@ -32,7 +32,7 @@ struct kl_conf_row {
     const char *key;
     enum kl_conf_type type;
     size_t offset;
-    int64_t min, max;
+    int64_t min, max; /* of the numbers; both 0 = any INT, any DURATION or BYTES that is not negative */
     const char *preset;
     bool required;
     const char *help; /* one or more sentences for the sample file and the reference page */

@@ -1,0 +1,105 @@
+#include "base/tls.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+/* TLS 1.2 keeps only forward-secret AEAD suites; the three suites of TLS 1.3 are all of that kind.
+ */
+static const char tls12_suites[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
+static const char groups[] = "X25519:P-256:P-384";
+static const unsigned char session_context[] = "kluis";
+
+/* A key file with a passphrase must fail, never ask on a terminal. */
+static int no_passphrase(char *out, int room, int writing, void *arg)
+{
+    (void)out, (void)room, (void)writing, (void)arg;
+    return -1;
+}
+
+/* HTTP/1.1 is what is spoken; a client that offers only other protocols is told so in the handshake
+ * (RFC 7301). */
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                           const unsigned char *offered, unsigned offered_len, void *arg)
+{
+    static const unsigned char spoken[] = "\x08http/1.1";
+    unsigned char *chosen = NULL;
+    (void)ssl, (void)arg;
+    int rc =
+        SSL_select_next_proto(&chosen, out_len, spoken, sizeof spoken - 1, offered, offered_len);
+    if (rc != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* The operating system's reason, which OpenSSL's own error hides. */
+static enum kl_code check_readable(const char *path, const char *what, struct kl_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        (void)kl_fail_errno(err, "open", "%s %s cannot be read", what, path);
+        if (err != NULL)
+            err->code = KL_CONFIG;
+        return KL_CONFIG;
+    }
+    (void)close(fd);
+    return KL_OK;
+}
+
+static enum kl_code fail_config(struct kl_err *err, const char *op, const char *what,
+                                const char *path, const char *fault)
+{
+    (void)kl_fail_ossl(err, op, "%s %s %s", what, path, fault);
+    if (err != NULL)
+        err->code = KL_CONFIG;
+    return KL_CONFIG;
+}
+
+static enum kl_code load_identity(SSL_CTX *ctx, const char *chain_path, const char *key_path,
+                                  struct kl_err *err)
+{
+    if (check_readable(chain_path, "certificate file", err) != KL_OK ||
+        check_readable(key_path, "key file", err) != KL_OK)
+        return KL_CONFIG;
+    if (SSL_CTX_use_certificate_chain_file(ctx, chain_path) != 1)
+        return fail_config(err, "SSL_CTX_use_certificate_chain_file", "certificate file",
+                           chain_path, "holds no usable PEM certificate");
+    if (SSL_CTX_use_PrivateKey_file(ctx, key_path, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(ctx) != 1)
+        return fail_config(err, "SSL_CTX_use_PrivateKey_file", "key file", key_path,
+                           "holds no PEM private key that belongs to the certificate");
+    return KL_OK;
+}
+
+static bool set_policy(SSL_CTX *ctx)
+{
+    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                                       SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    /* Resumption by ticket only: no table of sessions that a flood could fill. */
+    (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+    return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
+           SSL_CTX_set_cipher_list(ctx, tls12_suites) == 1 &&
+           SSL_CTX_set1_groups_list(ctx, groups) == 1 && SSL_CTX_set_num_tickets(ctx, 1) == 1 &&
+           SSL_CTX_set_session_id_context(ctx, session_context, sizeof session_context - 1) == 1;
+}
+
+enum kl_code kl_tls_server(const char *chain_path, const char *key_path, SSL_CTX **ret,
+                           struct kl_err *err)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    if (ctx == NULL || !set_policy(ctx)) {
+        SSL_CTX_free(ctx);
+        return kl_fail_ossl(err, "SSL_CTX_new", "the TLS library refuses the server's settings");
+    }
+    enum kl_code code = load_identity(ctx, chain_path, key_path, err);
+    if (code != KL_OK) {
+        SSL_CTX_free(ctx);
+        return code;
+    }
+    *ret = ctx;
+    return KL_OK;
+}
