@@ -81,6 +81,8 @@ struct kl_key_version {
     enum kl_key_type type;
     uint32_t bits;
     enum kl_curve curve;
+    bool hsm; /* kty answers RSA-HSM / EC-HSM, as its creator asked; the key is on the token either
+                 way */
     unsigned ops; /* bits of enum kl_key_op */
     struct kl_key_attrs attrs;
     char *tags_json; /* or NULL */
