@@ -124,6 +124,7 @@ enum kl_code kl_policy_delete(struct kl_model *m, const char *vault_name, const 
 struct kl_key_create {
     struct kl_key_spec
         spec; /* type, bits, curve; label is set by the model; profile 0 = the vault's default */
+    bool hsm; /* answer as kty RSA-HSM / EC-HSM */
     unsigned ops; /* 0 = all that fit the type */
     struct kl_key_attrs attrs;
     const char *tags_json;
