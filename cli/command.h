@@ -113,7 +113,7 @@ enum kl_code kl_cmd_client(struct kl_cmd *cmd, struct kl_vault_client **ret,
 void kl_cmd_say(const char *fmt, ...) KL_PRINTF(1, 2);
 
 /** Only at a terminal and without the flag "yes": show the sentence and ask for `name` to be typed.
- * KL_USAGE when something else is typed. */
+ * KL_BAD_INPUT when something else is typed. */
 enum kl_code kl_cmd_confirm(const struct kl_cmd *cmd, const char *name, const char *sentence,
                             struct kl_err *err) KL_MUST_USE;
 

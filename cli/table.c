@@ -1,0 +1,7 @@
+/* The nouns of the command line, in the order of the help. A noun's own file holds its rows. */
+#include "cli/table.h"
+
+const struct kl_noun *const kl_nouns[] = {
+    &kl_noun_vault,
+};
+const size_t kl_noun_count = KL_COUNT(kl_nouns);
