@@ -48,6 +48,11 @@ static bool reserve(struct kl_buf *b, size_t n)
     return true;
 }
 
+void kl_buf_reserve(struct kl_buf *b, size_t n)
+{
+    (void)reserve(b, n);
+}
+
 void kl_buf_put(struct kl_buf *b, const void *bytes, size_t n)
 {
     if (!reserve(b, n))

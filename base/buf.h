@@ -29,6 +29,8 @@ void kl_buf_wipe(struct kl_buf *b);
 /** Forget the content, keep the memory. Clears the failure. */
 void kl_buf_clear(struct kl_buf *b);
 
+/** Room for n more bytes at once, so that what follows is not moved: for answers that hold a secret and end in kl_buf_wipe. */
+void kl_buf_reserve(struct kl_buf *b, size_t n);
 void kl_buf_put(struct kl_buf *b, const void *bytes, size_t n);
 void kl_buf_puts(struct kl_buf *b, const char *text);
 void kl_buf_putc(struct kl_buf *b, char c);

@@ -1,0 +1,390 @@
+#include "base/http_parts.h"
+
+#include "base/secret.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Head and body up to this size leave in one TLS record. */
+#define ONE_RECORD 15000
+
+_Thread_local struct kl_http_thread *kl_http_here;
+
+static const char *phrase_of(int status)
+{
+    /* What evhttp has no words for, or old ones. */
+    static const struct {
+        int status;
+        const char *phrase;
+    } rows[] = {{409, "Conflict"},
+                {413, "Content Too Large"},
+                {422, "Unprocessable Content"},
+                {428, "Precondition Required"},
+                {429, "Too Many Requests"},
+                {431, "Request Header Fields Too Large"}};
+    for (size_t i = 0; i < KL_COUNT(rows); i++)
+        if (rows[i].status == status)
+            return rows[i].phrase;
+    return NULL;
+}
+
+void kl_http_put_page(struct evbuffer *out, int status)
+{
+    static const struct {
+        int status;
+        const char *phrase, *message;
+    } rows[] = {
+        {413, "Content Too Large", "The request body is larger than this server accepts."},
+        {417, "Expectation Failed", "The Expect header is not understood."},
+        {501, "Not Implemented", "The request method is not supported."},
+        {400, "Bad Request", "The request is not valid HTTP/1.1 or its header is too large."},
+    };
+    size_t row = 0;
+    while (row < KL_COUNT(rows) - 1 && rows[row].status != status)
+        row++;
+    static const char form[] = "{\"error\":{\"code\":\"BadParameter\",\"message\":\"%s\"}}";
+    int n = snprintf(NULL, 0, form, rows[row].message);
+    (void)evbuffer_add_printf(out,
+                              "HTTP/1.1 %d %s\r\n"
+                              "Content-Type: application/json; charset=utf-8\r\n"
+                              "Content-Length: %d\r\n"
+                              "Connection: close\r\n\r\n",
+                              rows[row].status, rows[row].phrase, n);
+    (void)evbuffer_add_printf(out, form, rows[row].message);
+}
+
+struct kl_http_box *kl_http_box_new(void)
+{
+    struct kl_http_box *b = calloc(1, sizeof *b);
+    if (b == NULL)
+        return NULL;
+    b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (b->wake_fd < 0) {
+        free(b);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&b->lock, NULL);
+    b->last = &b->first;
+    b->refs = 1;
+    return b;
+}
+
+static void box_unref(struct kl_http_box *b)
+{
+    (void)pthread_mutex_lock(&b->lock);
+    bool last = --b->refs == 0;
+    (void)pthread_mutex_unlock(&b->lock);
+    if (!last)
+        return;
+    (void)close(b->wake_fd);
+    (void)pthread_mutex_destroy(&b->lock);
+    free(b);
+}
+
+static void request_free(struct kl_http_request *req)
+{
+    box_unref(req->box);
+    free(req);
+}
+
+/* The answer is with the kernel; evhttp goes on to the next request right after this. */
+static void on_complete(struct evhttp_request *ev, void *arg)
+{
+    struct kl_http_conn *c = arg;
+    (void)ev;
+    c->continued = false;
+    bool more = evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
+    kl_http_conn_enter(c, more ? KL_HTTP_READING : KL_HTTP_IDLE);
+}
+
+/* Give the finished answer to evhttp; on the connection's thread. Frees req. */
+static void send_reply(struct kl_http_request *req)
+{
+    struct kl_http_conn *c = req->conn;
+    struct evhttp_request *ev = req->ev;
+    if (c == NULL) { /* the client has gone; evhttp has let go of its request */
+        evhttp_request_free(ev);
+        request_free(req);
+        return;
+    }
+    struct evkeyvalq *out = evhttp_request_get_output_headers(ev);
+    if (req->close || c->thread->drain_until_ms != 0)
+        (void)evhttp_add_header(out, "Connection", "close");
+    else if (req->keep_alive_10)
+        (void)evhttp_add_header(out, "Connection", "keep-alive");
+    c->pending = NULL;
+    kl_http_conn_enter(c, KL_HTTP_WRITING);
+    evhttp_request_set_on_complete_cb(ev, on_complete, c);
+    evhttp_send_reply(ev, req->status, phrase_of(req->status), NULL);
+    /* evhttp leaves head and body in pieces, each of which would become a TLS record and a write of
+     * its own. */
+    struct evbuffer *bytes = bufferevent_get_output(c->bev);
+    size_t n = evbuffer_get_length(bytes);
+    (void)evbuffer_pullup(bytes, (ev_ssize_t)(n < ONE_RECORD ? n : ONE_RECORD));
+    request_free(req);
+}
+
+void kl_http_box_deliver(struct kl_http_box *b)
+{
+    uint64_t count;
+    ssize_t got = read(b->wake_fd, &count, sizeof count);
+    (void)got; /* nothing there is fine */
+    (void)pthread_mutex_lock(&b->lock);
+    struct kl_http_request *req = b->first;
+    b->first = NULL;
+    b->last = &b->first;
+    b->woken = false;
+    (void)pthread_mutex_unlock(&b->lock);
+    while (req != NULL) {
+        struct kl_http_request *next = req->next;
+        send_reply(req);
+        req = next;
+    }
+}
+
+void kl_http_box_close(struct kl_http_box *b)
+{
+    (void)pthread_mutex_lock(&b->lock);
+    b->closed = true;
+    (void)pthread_mutex_unlock(&b->lock);
+    kl_http_box_deliver(b); /* no connection is left: this only frees */
+    box_unref(b);
+}
+
+static void put_in_box(struct kl_http_request *req)
+{
+    struct kl_http_box *b = req->box;
+    (void)pthread_mutex_lock(&b->lock);
+    bool closed = b->closed, wake = !closed && !b->woken;
+    if (!closed) {
+        *b->last = req;
+        b->last = &req->next;
+        b->woken = true;
+        if (wake) { /* under the lock: the box cannot go away meanwhile */
+            const uint64_t one = 1;
+            ssize_t n = write(b->wake_fd, &one, sizeof one);
+            (void)n;
+        }
+    }
+    (void)pthread_mutex_unlock(&b->lock);
+    if (closed) {
+        evhttp_request_free(req->ev);
+        request_free(req);
+    }
+}
+
+/* Headers that the server itself decides about. */
+static bool is_reserved(const char *name)
+{
+    return strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Transfer-Encoding") == 0 ||
+           strcasecmp(name, "Connection") == 0;
+}
+
+void kl_http_reply(struct kl_http_request *req, int status, const struct kl_http_header *headers,
+                   size_t header_count, const void *body, size_t body_len)
+{
+    /* The evhttp request's output side is ours alone until evhttp_send_reply, so any thread may
+     * fill it. */
+    struct evkeyvalq *out = evhttp_request_get_output_headers(req->ev);
+    bool no_content = status == 204 || status == 304;
+    for (size_t i = 0; i < header_count; i++) {
+        const struct kl_http_header *h = &headers[i];
+        if (is_reserved(h->name) || (no_content && strcasecmp(h->name, "Content-Type") == 0))
+            continue;
+        (void)evhttp_add_header(out, h->name, h->value);
+    }
+    if (!no_content) {
+        char number[24];
+        (void)snprintf(number, sizeof number, "%zu", body_len);
+        (void)evhttp_add_header(out, "Content-Length", number);
+        if (body_len > 0 && evhttp_request_get_command(req->ev) != EVHTTP_REQ_HEAD)
+            (void)evbuffer_add(evhttp_request_get_output_buffer(req->ev), body, body_len);
+    }
+    req->status = status;
+    /* Behind a "100 Continue" a callback of libevent for its sending may still be due, and would
+     * take our answer for sent: let a turn of the loop pass (libevent 2.1.12: read). */
+    bool direct = kl_http_here != NULL && kl_http_here->box == req->box && !req->continued;
+    if (direct)
+        send_reply(req);
+    else
+        put_in_box(req);
+}
+
+static const char *method_name(enum evhttp_cmd_type type)
+{
+    static const struct {
+        enum evhttp_cmd_type type;
+        const char *name;
+    } rows[] = {{EVHTTP_REQ_POST, "POST"},     {EVHTTP_REQ_GET, "GET"},
+                {EVHTTP_REQ_PUT, "PUT"},       {EVHTTP_REQ_PATCH, "PATCH"},
+                {EVHTTP_REQ_DELETE, "DELETE"}, {EVHTTP_REQ_HEAD, "HEAD"}};
+    for (size_t i = 0; i < KL_COUNT(rows); i++)
+        if (rows[i].type == type)
+            return rows[i].name;
+    return "OPTIONS";
+}
+
+/* Split the request target in place; absolute form (RFC 9112 section 3.2.2) loses its scheme and
+ * authority. */
+static void split_target(struct kl_http_request *req, char *target)
+{
+    char *authority = target[0] != '/' ? strstr(target, "://") : NULL;
+    if (authority != NULL) {
+        target = authority + 3;
+        target += strcspn(target, "/?");
+    }
+    char *mark = strchr(target, '?');
+    req->query = mark != NULL ? mark + 1 : "";
+    if (mark != NULL)
+        *mark = 0;
+    req->path = *target != 0 ? target : "/";
+}
+
+/* Is `word` one of the comma-separated words of the value? */
+static bool lists(const char *value, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = value; p != NULL && *p != 0;) {
+        p += strspn(p, " \t,");
+        size_t length = strcspn(p, " \t,");
+        if (length == n && strncasecmp(p, word, n) == 0)
+            return true;
+        p += length;
+    }
+    return false;
+}
+
+/* HTTP/1.0 is answered as 1.1 with the connection's fate spelled out. */
+static void read_versions(struct kl_http_request *req)
+{
+    struct evhttp_request *ev = req->ev;
+    const char *connection = kl_http_header(req, "Connection");
+    bool old = ev->major < 1 || (ev->major == 1 && ev->minor < 1);
+    req->close = lists(connection, "close");
+    req->keep_alive_10 = old && !req->close && lists(connection, "keep-alive");
+    req->close = req->close || (old && !req->keep_alive_10);
+    ev->major = ev->minor = 1;
+    ev->flags &= ~EVHTTP_PROXY_REQUEST; /* absolute form: evhttp would close without saying so */
+}
+
+static struct kl_http_request *request_new(struct kl_http_conn *c, struct evhttp_request *ev)
+{
+    struct kl_http_request *req = calloc(1, sizeof *req);
+    struct evbuffer *in = evhttp_request_get_input_buffer(ev);
+    size_t n = evbuffer_get_length(in);
+    const void *body = n > 0 ? (const void *)evbuffer_pullup(in, -1) : "";
+    if (req == NULL || body == NULL) {
+        free(req);
+        return NULL;
+    }
+    req->ev = ev;
+    req->conn = c;
+    req->box = c->thread->box;
+    req->thread = c->thread->index;
+    req->method = method_name(evhttp_request_get_command(ev));
+    req->tls_version = SSL_get_version(c->ssl);
+    req->body = body;
+    req->body_len = n;
+    req->continued = c->continued;
+    memcpy(req->peer, c->peer, sizeof req->peer);
+    split_target(req, ev->uri);
+    read_versions(req);
+    (void)pthread_mutex_lock(&req->box->lock);
+    req->box->refs++;
+    (void)pthread_mutex_unlock(&req->box->lock);
+    return req;
+}
+
+/* evhttp reads the body of any other coding as the next request: a smuggler's tool (RFC 9112
+ * section 6.3). */
+static bool is_smuggled(const struct kl_http_request *req)
+{
+    const char *coding = kl_http_header(req, "Transfer-Encoding");
+    return coding != NULL && strcasecmp(coding, "chunked") != 0;
+}
+
+static void refuse(struct kl_http_request *req)
+{
+    static const char body[] = "{\"error\":{\"code\":\"BadParameter\",\"message\":"
+                               "\"The transfer coding is not supported.\"}}";
+    const struct kl_http_header type = {"Content-Type", "application/json; charset=utf-8"};
+    req->close = true;
+    kl_http_reply(req, 400, &type, 1, body, sizeof body - 1);
+}
+
+void kl_http_on_request(struct evhttp_request *ev, void *thread)
+{
+    struct kl_http_thread *t = thread;
+    struct evhttp_connection *evcon = evhttp_request_get_connection(ev);
+    struct bufferevent *bev = evhttp_connection_get_bufferevent(evcon);
+    SSL *ssl = bufferevent_openssl_get_ssl(bev);
+    struct kl_http_conn *c = ssl != NULL ? SSL_get_app_data(ssl) : NULL;
+    struct kl_http_request *req = c != NULL ? request_new(c, ev) : NULL;
+    if (req == NULL) {
+        evhttp_connection_free(evcon);
+        return;
+    }
+    /* Should TLS itself still need to read (a key update), evhttp must not be called: it ends the
+     * process when bytes come while a request is with its handler (libevent 2.1.12: read). It sets
+     * the callback again for the next request. */
+    bufferevent_data_cb on_write;
+    bufferevent_event_cb on_event;
+    void *arg;
+    bufferevent_getcb(bev, NULL, &on_write, &on_event, &arg);
+    bufferevent_setcb(bev, NULL, on_write, on_event, arg);
+    kl_http_conn_enter(c, KL_HTTP_HANDLING);
+    c->pending = req;
+    if (is_smuggled(req))
+        refuse(req);
+    else
+        t->server->config.handler(req, t->server->config.arg);
+}
+
+const char *kl_http_method(const struct kl_http_request *req)
+{
+    return req->method;
+}
+
+const char *kl_http_path(const struct kl_http_request *req)
+{
+    return req->path;
+}
+
+const char *kl_http_query(const struct kl_http_request *req)
+{
+    return req->query;
+}
+
+const char *kl_http_header(const struct kl_http_request *req, const char *name)
+{
+    return evhttp_find_header(evhttp_request_get_input_headers(req->ev), name);
+}
+
+const void *kl_http_body(const struct kl_http_request *req, size_t *ret_len)
+{
+    *ret_len = req->body_len;
+    return req->body;
+}
+
+const char *kl_http_peer(const struct kl_http_request *req)
+{
+    return req->peer;
+}
+
+const char *kl_http_tls_version(const struct kl_http_request *req)
+{
+    return req->tls_version;
+}
+
+unsigned kl_http_thread(const struct kl_http_request *req)
+{
+    return req->thread;
+}
