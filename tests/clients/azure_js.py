@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Runs azure_keys.mjs: installs the pinned packages into WORK (once for each lock file) and gives the script a site."""
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../lib"))
+import kluis
+from kluis import check_equal
+
+
+def install(work):
+    """npm ci, unless WORK has what the lock file asks for."""
+    os.makedirs(work, exist_ok=True)
+    done = os.path.join(work, "installed-lock.json")
+    lock = os.path.join(HERE, "package-lock.json")
+    if not (os.path.exists(done) and filecmp.cmp(lock, done, shallow=False)):
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(os.path.join(HERE, name), work)
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=work, check=True)
+        shutil.copy(lock, done)
+    shutil.copy(os.path.join(HERE, "azure_keys.mjs"), work)
+
+
+def test_azure_keys(site):
+    work = os.environ["KLUIS_CLIENTS_DIR"]
+    install(work)
+    r = subprocess.run(["node", "azure_keys.mjs"], cwd=work, check=False, timeout=480,
+                       env={**os.environ, **site.env, "NODE_EXTRA_CA_CERTS": site.env["KLUIS_CA"]})
+    check_equal(r.returncode, 0, "the JavaScript client's exit code")
+
+
+kluis.main(globals())
