@@ -48,7 +48,7 @@ MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 600
 WORDS = [
     (r"\b(T[O]DO|FIX[M]E|X[X]X|HA[C]K)\b(?!\([a-z]+\))", "work left over without an owner"),
-    (r"(?i)\bnot (yet )?implemented\b|\bst[u]b(s|bed)?\b|\bdummy\b|\bplace" + "holder\b", "a piece that is not there"),
+    (r"\bnot (yet )?implemented\b|(?i:\bst[u]b(s|bed)?\b|\bdummy\b|\bplace" + "holder\b)", "a piece that is not there"),
     (r"/(ho[m]e|ro[o]t|Us[e]rs|wo[r]k|fa[r]m)/", "a path of one machine"),
 ]
 
