@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "wrap/container/port.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -149,11 +148,14 @@ static bool verify_this_one(const struct kl_rewrap *r)
  * disk. */
 static enum kl_code make_slot(struct kl_rewrap *r, struct work *w, int index, struct kl_err *err)
 {
-    const struct kl_slot *old = w->head.slots, *used = &old[w->used];
-    struct kl_slot slot = {.alg = used->alg, .wrapped_at_ms = kl_clock_unix_ms()};
+    const struct kl_slot *used = &w->head.slots[w->used];
+    /* One above the slot that is authentic; what the other one claims is about to be overwritten.
+     */
+    struct kl_slot slot = {
+        .alg = used->alg, .generation = used->generation + 1, .wrapped_at_ms = kl_clock_unix_ms()};
     size_t n = 0;
-    slot.generation =
-        1 + (old[0].generation > old[1].generation ? old[0].generation : old[1].generation);
+    if (slot.generation == 0)
+        return kl_fail(err, KL_WRAP_SLOT, "rewrap", "its generations are used up");
     if (r->options.alg != NULL)
         slot.alg = kl_slot_alg_find(r->options.alg);
     if (r->options.principal != NULL)
@@ -196,7 +198,8 @@ static enum kl_code rewrap_open(struct kl_rewrap *r, struct work *w,
         return kl_head_unlock(&w->head, r->kek, &w->dek, &w->keys, &w->used, err);
     enum kl_code code = find_target(r, w->head.slots[newest].kek, w->target, err);
     const bool there = code == KL_OK && strcmp(w->head.slots[newest].kek, w->target) == 0;
-    if (there && (!r->options.wipe_old || w->head.slots[1 - newest].state == KL_SLOT_EMPTY)) {
+    if (there && !r->options.verify_all &&
+        (!r->options.wipe_old || w->head.slots[1 - newest].state == KL_SLOT_EMPTY)) {
         result->generation = w->head.slots[newest].generation;
         (void)snprintf(result->from, sizeof result->from, "%s", w->target);
         (void)snprintf(result->to, sizeof result->to, "%s", w->target);

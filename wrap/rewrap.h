@@ -23,7 +23,8 @@ struct kl_rewrap_options {
     const char *alg; /* NULL = the algorithm of the slot */
     const char *principal; /* for the slot; NULL = not said */
     bool wipe_old;         /* zero the old slot once the new one has been unwrapped */
-    bool verify_all;       /* unwrap every new wrap; else the first 100 and every hundredth */
+    bool verify_all; /* unwrap every new wrap, and open containers that say that they are under
+                        the target; else the first 100 new wraps and every hundredth */
 };
 
 /** kek and the options' strings are borrowed until the end. KL_BAD_INPUT (URL, version or

@@ -120,10 +120,12 @@ static enum kl_code explain(const struct kl_tink *t, struct kl_tink_place place,
             return kl_fail(err, KL_WRAP_PAYLOAD, "payload",
                            "the first segment does not verify: the payload was changed, cut, or "
                            "comes from another container");
-        if (place.last)
-            return kl_fail(err, KL_WRAP_TRUNCATED, "payload",
-                           "the file ends inside segment %u, or that segment was changed",
-                           place.index);
+        if (place.last && n + KL_TINK_TAG_BYTES < kl_tink_cipher_room(t, place.index))
+            return kl_fail(
+                err, KL_WRAP_TRUNCATED, "payload",
+                "the file does not end where segment %u ends: it was cut or extended, or "
+                "that segment was changed",
+                place.index);
         return kl_fail(err, KL_WRAP_PAYLOAD, "payload",
                        "segment %u was changed or comes from another container", place.index);
     }
