@@ -2,6 +2,7 @@
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/target.h"
+#include "cli/table.h"
 #include "cli/value.h"
 
 #include <string.h>
@@ -59,8 +60,7 @@ static enum kl_code vault_url(const struct kl_cmd *cmd, const char *base, const 
 
 static enum kl_code call_and_show(struct kl_cmd *cmd, const char *method, const char *base,
                                   const char *suffix, const json_t *body,
-                                  const struct kl_column *columns, size_t count,
-                                  struct kl_err *err)
+                                  const struct kl_column *columns, size_t count, struct kl_err *err)
 {
     KL_AUTO(char) url = NULL;
     KL_AUTO(json) answer = NULL;
@@ -126,8 +126,7 @@ static enum kl_code run_update(struct kl_cmd *cmd, struct kl_err *err)
                        "--tags is missing");
     if (code != KL_OK)
         return code;
-    return call_and_show(cmd, "PATCH", VAULTS, "", body, show_columns, KL_COUNT(show_columns),
-                         err);
+    return call_and_show(cmd, "PATCH", VAULTS, "", body, show_columns, KL_COUNT(show_columns), err);
 }
 
 static enum kl_code list(struct kl_cmd *cmd, const char *url, const struct kl_column *columns,
@@ -342,7 +341,7 @@ static const struct kl_command commands[] = {
 
 const struct kl_noun kl_noun_vault = {
     .name = "vault",
-     .summary = "vaults: make, show, protect, delete, recover",
+    .summary = "vaults: make, show, protect, delete, recover",
     .text = "A vault holds keys, says who may use them, and decides how long deleted ones can be "
             "recovered. It lives at its own address.",
     .commands = commands,

@@ -83,6 +83,29 @@ enum kl_code kl_cmd_int(const struct kl_cmd *cmd, const char *name, int64_t min,
     return KL_OK;
 }
 
+enum kl_code kl_cmd_timeout(const struct kl_cmd *cmd, int64_t *ret_ms, struct kl_err *err)
+{
+    static const struct {
+        const char *unit;
+        long ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"", 1000}};
+    const char *text = kl_cmd_value(cmd, "timeout");
+    char *end = NULL;
+    long n;
+
+    *ret_ms = 0;
+    if (text == NULL)
+        return KL_OK;
+    n = strtol(text, &end, 10);
+    for (size_t i = 0; i < KL_COUNT(units) && end != text && n > 0 && n <= 3600000; i++) {
+        if (strcmp(end, units[i].unit) == 0) {
+            *ret_ms = n * units[i].ms;
+            return KL_OK;
+        }
+    }
+    return kl_fail(err, KL_USAGE, NULL, "--timeout takes 250ms, 30s or 5m, not '%.40s'", text);
+}
+
 enum kl_format kl_cmd_format(const struct kl_cmd *cmd)
 {
     const char *text = kl_cmd_value(cmd, "output");
@@ -101,7 +124,7 @@ enum kl_code kl_cmd_client(struct kl_cmd *cmd, struct kl_vault_client **ret, str
     enum kl_code code = KL_OK;
 
     if (cmd->client == NULL) {
-        code = kl_cmd_int(cmd, "timeout", 1, 3600000, &timeout_ms, err);
+        code = kl_cmd_timeout(cmd, &timeout_ms, err);
         if (code == KL_OK)
             code = kl_session_load(&session, err);
         if (code == KL_OK)
@@ -264,7 +287,7 @@ static void explain(const struct kl_noun *noun, const struct kl_command *command
     kl_help_name(noun, command, &name);
     kl_cmd_say("%s: %s%s", kl_buf_text(&name), err->text,
                strchr(".?!", err->text[0] != '\0' ? err->text[strlen(err->text) - 1] : '.') ? ""
-                                                                                           : ".");
+                                                                                            : ".");
     if (err->code == KL_USAGE && command != NULL)
         kl_cmd_say("See '%s --help'.", kl_buf_text(&name));
     kl_buf_done(&name);
@@ -323,7 +346,8 @@ int kl_cmd_main(int argc, char *const *argv)
         if (command != NULL)
             return run(noun, command, argc - used, argv + used);
         print_help(noun, NULL);
-        return used < argc ? KL_EXIT_DONE : KL_EXIT_USAGE; /* asked for help, or fell short of a verb */
+        return used < argc ? KL_EXIT_DONE
+                           : KL_EXIT_USAGE; /* asked for help, or fell short of a verb */
     }
     explain(noun, command, &err);
     return KL_EXIT_USAGE;

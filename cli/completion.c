@@ -25,10 +25,11 @@ static const char script_head[] =
 static const char script_middle[] = "    esac\n"
                                     "    case \"$path\" in\n";
 
-static const char script_tail[] = "    esac\n"
-                                  "    mapfile -t COMPREPLY < <(compgen -W \"$offers\" -- \"$word\")\n"
-                                  "}\n"
-                                  "complete -F _kluis kluis\n";
+static const char script_tail[] =
+    "    esac\n"
+    "    mapfile -t COMPREPLY < <(compgen -W \"$offers\" -- \"$word\")\n"
+    "}\n"
+    "complete -F _kluis kluis\n";
 
 static void put_path(const struct kl_noun *noun, const struct kl_command *c, struct kl_buf *out)
 {

@@ -12,7 +12,8 @@ static size_t columns(const char *text, size_t n)
     return count;
 }
 
-/* Append text wrapped to `width`, each line but the first indented; the cursor stands at column `at`. */
+/* Append text wrapped to `width`, each line but the first indented; the cursor stands at column
+ * `at`. */
 static void put_wrapped(struct kl_buf *out, const char *text, size_t indent, size_t at,
                         size_t width)
 {
@@ -206,8 +207,7 @@ void kl_help_noun(const struct kl_noun *noun, struct kl_buf *out, size_t width)
     put_wrapped(out, noun->text, 0, 0, width);
     kl_buf_puts(out, "\nVerbs:\n");
     put_verbs(noun, out, width);
-    kl_buf_printf(out, "\n'kluis %s VERB --help' explains one and shows an example.\n",
-                  noun->name);
+    kl_buf_printf(out, "\n'kluis %s VERB --help' explains one and shows an example.\n", noun->name);
 }
 
 void kl_help_top(struct kl_buf *out, size_t width)

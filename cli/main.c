@@ -8,7 +8,8 @@
 
 int main(int argc, char **argv)
 {
-    /* bearer tokens, data keys and plaintexts pass through: no core, no other process of the same user looks in */
+    /* bearer tokens, data keys and plaintexts pass through: no core, no other process of the same
+     * user looks in */
     const struct rlimit none = {0};
 
     (void)setrlimit(RLIMIT_CORE, &none);

@@ -210,7 +210,8 @@ static size_t column_width(const json_t *array, const struct kl_column *column)
     return widest;
 }
 
-/* Lines of padded cells; the last cell of a line is not padded. `widths` has room for MAX_COLUMNS. */
+/* Lines of padded cells; the last cell of a line is not padded. `widths` has room for MAX_COLUMNS.
+ */
 static void put_line(struct kl_buf *out, const json_t *item, const struct kl_column *columns,
                      size_t count, const size_t *widths)
 {

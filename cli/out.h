@@ -1,8 +1,10 @@
-/* Data to standard output, as -o asks: JSON as the service gave it, an aligned table for people, or tab-separated values for scripts.
- * Text of the service never reaches a terminal raw: control characters become '?' in tables and TSV. Not thread safe. */
+/* Data to standard output, as -o asks: JSON as the service gave it, an aligned table for people, or
+ * tab-separated values for scripts. Text of the service never reaches a terminal raw: control
+ * characters become '?' in tables and TSV. Not thread safe. */
 #ifndef KL_CLI_OUT_H
 #define KL_CLI_OUT_H
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "cli/command.h"
 
@@ -21,7 +23,8 @@ struct kl_column {
     enum kl_column_kind kind;
 };
 
-/** Show an array, one row per value. An empty table says so on standard error. KL_IO when standard output fails. */
+/** Show an array, one row per value. An empty table says so on standard error. KL_IO when standard
+ * output fails. */
 enum kl_code kl_out_list(const struct kl_cmd *cmd, const json_t *array,
                          const struct kl_column *columns, size_t count,
                          struct kl_err *err) KL_MUST_USE;

@@ -15,9 +15,9 @@ const struct kl_option kl_standard_options[] = {
                          .choices = formats,
                          .help = "json, table or tsv. A table at a terminal, JSON otherwise."},
     [STANDARD_TIMEOUT] = {.name = "timeout",
-                          .argument = "MILLISECONDS",
-                          .help = "Give up on an answer of the service after so long. 30000 "
-                                  "without it."},
+                          .argument = "DURATION",
+                          .help = "Give up on an answer of the service after so long: 250ms, 30s, "
+                                  "5m. 30s without it."},
     [STANDARD_HELP] = {.name = "help",
                        .letter = 'h',
                        .kind = KL_OPTION_FLAG,
@@ -53,7 +53,8 @@ static size_t least(size_t a, size_t b, size_t c)
     return m < c ? m : c;
 }
 
-/* Edit distance with neighbours swapped counting once; words of the table are short, longer ones are simply far. */
+/* Edit distance with neighbours swapped counting once; words of the table are short, longer ones
+ * are simply far. */
 static size_t distance(const char *a, const char *b)
 {
     enum { LONGEST = 40 };
@@ -171,7 +172,8 @@ static const struct kl_noun *find_noun(const char *name)
     return NULL;
 }
 
-/* A verb that stands alone; below a leading "keyvault" also az's verbs of the vault itself ("keyvault create"). */
+/* A verb that stands alone; below a leading "keyvault" also az's verbs of the vault itself
+ * ("keyvault create"). */
 static const struct kl_command *find_alone(const char *word, bool below_keyvault,
                                            const struct kl_noun **ret_noun)
 {
@@ -343,7 +345,8 @@ static enum kl_code take_bool(struct kl_given *g, const struct kl_option *o, con
     return add_word(g, value != NULL && strcasecmp(value, "false") == 0 ? "false" : "true", err);
 }
 
-/* One option with what belongs to it; `value` is what stood behind "=" or directly behind the letter. */
+/* One option with what belongs to it; `value` is what stood behind "=" or directly behind the
+ * letter. */
 static enum kl_code take_option(struct kl_cmd *cmd, size_t index, const char *value,
                                 struct words *w, struct kl_err *err)
 {
@@ -356,8 +359,7 @@ static enum kl_code take_option(struct kl_cmd *cmd, size_t index, const char *va
     g->given = true;
     switch (o->kind) {
     case KL_OPTION_FLAG:
-        return value == NULL ? KL_OK
-                             : kl_fail(err, KL_USAGE, NULL, "--%s takes no value", o->name);
+        return value == NULL ? KL_OK : kl_fail(err, KL_USAGE, NULL, "--%s takes no value", o->name);
     case KL_OPTION_BOOL:
         return take_bool(g, o, value, w, err);
     case KL_OPTION_WORDS:

@@ -53,7 +53,8 @@ void kl_reference_markdown(struct kl_buf *out)
 
 /* ---- man(7) ---- */
 
-/* Text for roff: backslashes doubled, a leading dot or quote kept from being a request, paragraphs as .PP. */
+/* Text for roff: backslashes doubled, a leading dot or quote kept from being a request, paragraphs
+ * as .PP. */
 static void man_text(const char *text, struct kl_buf *out)
 {
     bool line_start = true;
@@ -129,11 +130,12 @@ static void man_nouns(struct kl_buf *out)
 
 void kl_reference_man(struct kl_buf *out)
 {
-    kl_buf_puts(out, ".\\\" Made by 'kluis reference man' from the table of commands; do not edit.\n"
-                     ".TH KLUIS 1 \"\" \"kluis\" \"User Commands\"\n.SH NAME\n"
-                     "kluis \\- command line of the kluis key service\n.SH SYNOPSIS\n"
-                     ".B kluis\n[keyvault] NOUN VERB [options]\n.br\n.B kluis\nCOMMAND [options]\n"
-                     ".SH EXIT STATUS\n");
+    kl_buf_puts(out,
+                ".\\\" Made by 'kluis reference man' from the table of commands; do not edit.\n"
+                ".TH KLUIS 1 \"\" \"kluis\" \"User Commands\"\n.SH NAME\n"
+                "kluis \\- command line of the kluis key service\n.SH SYNOPSIS\n"
+                ".B kluis\n[keyvault] NOUN VERB [options]\n.br\n.B kluis\nCOMMAND [options]\n"
+                ".SH EXIT STATUS\n");
     for (int i = 0; i < KL_EXIT_COUNT; i++) {
         kl_buf_printf(out, ".TP\n%d\n", i);
         man_text(kl_exit_text((enum kl_exit)i), out);

@@ -125,8 +125,7 @@ void kl_session_free(struct kl_session *s)
 }
 
 enum kl_code kl_session_client(const struct kl_session *s, const char *vault_url,
-                               int64_t timeout_ms, struct kl_vault_client **ret,
-                               struct kl_err *err)
+                               int64_t timeout_ms, struct kl_vault_client **ret, struct kl_err *err)
 {
     for (size_t i = 0; i < kl_session_row_count; i++) {
         if (kl_session_rows[i].required && kl_session_get(s, i) == NULL)

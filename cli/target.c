@@ -24,7 +24,8 @@ enum kl_code kl_target_format(char **ret, struct kl_err *err, const char *fmt, .
     return KL_OK;
 }
 
-/* Key Vault's own rule for names of vaults and keys; also keeps "/", "?" and ".." out of our URLs. */
+/* Key Vault's own rule for names of vaults and keys; also keeps "/", "?" and ".." out of our URLs.
+ */
 static enum kl_code check_name(const char *what, const char *name, struct kl_err *err)
 {
     size_t n = strlen(name);
@@ -77,7 +78,7 @@ static enum kl_code trust_vault(struct kl_cmd *cmd, const struct kl_session *ses
                                 const char *url, struct kl_err *err)
 {
     int64_t timeout_ms = 0;
-    enum kl_code code = kl_cmd_int(cmd, "timeout", 1, 3600000, &timeout_ms, err);
+    enum kl_code code = kl_cmd_timeout(cmd, &timeout_ms, err);
 
     if (code != KL_OK || session->vault_url != NULL)
         return code;
@@ -125,8 +126,7 @@ enum kl_code kl_target_vault(struct kl_cmd *cmd, char **ret, struct kl_err *err)
         return code;
     if (name == NULL && session->vault_url == NULL)
         return kl_fail(err, KL_USAGE, NULL, "--vault-name is missing, and KLUIS_VAULT_URL too");
-    if (name == NULL ||
-        (session->vault_url != NULL && first_label_is(session->vault_url, name))) {
+    if (name == NULL || (session->vault_url != NULL && first_label_is(session->vault_url, name))) {
         size_t n = origin_length(session->vault_url);
 
         if (n == 0)
@@ -205,7 +205,8 @@ static enum kl_code key_of_id(struct kl_cmd *cmd, enum kl_target_part part, cons
                             versioned ? "/" : "", versioned ? k.version : 0, k.version_at);
 }
 
-/* --id names a vault that the configuration did not: the caller's own word is what makes it trusted. */
+/* --id names a vault that the configuration did not: the caller's own word is what makes it
+ * trusted. */
 static enum kl_code trust_id(struct kl_cmd *cmd, const char *id, struct kl_err *err)
 {
     KL_AUTO(session) session = NULL;

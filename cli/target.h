@@ -1,13 +1,15 @@
-/* Which vault and which key a command means, as URLs: from --vault-name, --name, --version and --id. Not thread safe. */
+/* Which vault and which key a command means, as URLs: from --vault-name, --name, --version and
+ * --id. Not thread safe. */
 #ifndef KL_CLI_TARGET_H
 #define KL_CLI_TARGET_H
 
 #include "base/json.h"
 #include "cli/command.h"
 
-/** The origin ("https://host:port", malloc'd) of the vault that --vault-name names: KLUIS_VAULT_URL when its host's first label is that name (or the
- *  option is absent), else what the service says of the vault, else (when the caller may not ask) the sibling host of KLUIS_VAULT_URL.
- *  KL_USAGE without any vault, KL_NOT_FOUND. */
+/** The origin ("https://host:port", malloc'd) of the vault that --vault-name names: KLUIS_VAULT_URL
+ * when its host's first label is that name (or the option is absent), else what the service says of
+ * the vault, else (when the caller may not ask) the sibling host of KLUIS_VAULT_URL. KL_USAGE
+ * without any vault, KL_NOT_FOUND. */
 enum kl_code kl_target_vault(struct kl_cmd *cmd, char **ret, struct kl_err *err) KL_MUST_USE;
 
 enum kl_target_part {
@@ -15,12 +17,14 @@ enum kl_target_part {
     KL_TARGET_DELETED, /* VAULT/deletedkeys */
 };
 
-/** URL of a key: that of --id, else VAULT/keys/NAME[/VERSION] (malloc'd); `suffix` (may be NULL) is put behind with a "/". With KL_TARGET_DELETED
- *  the same key below deletedkeys, without version. KL_USAGE when neither --id nor --name is there, or the id is not a key's. */
+/** URL of a key: that of --id, else VAULT/keys/NAME[/VERSION] (malloc'd); `suffix` (may be NULL) is
+ * put behind with a "/". With KL_TARGET_DELETED the same key below deletedkeys, without version.
+ * KL_USAGE when neither --id nor --name is there, or the id is not a key's. */
 enum kl_code kl_target_key(struct kl_cmd *cmd, enum kl_target_part part, const char *suffix,
                            char **ret, struct kl_err *err) KL_MUST_USE;
 
-/** The NAME that kl_target_key would use, for words to the human; borrowed or "" (an id's name is cut out into `room`). */
+/** The NAME that kl_target_key would use, for words to the human; borrowed or "" (an id's name is
+ * cut out into `room`). */
 const char *kl_target_key_name(const struct kl_cmd *cmd, char *room, size_t n);
 
 /** One call of the service, as kl_vault_call with the command's client. */
@@ -32,7 +36,6 @@ enum kl_code kl_target_list(struct kl_cmd *cmd, const char *url, json_t **ret,
                             struct kl_err *err) KL_MUST_USE;
 
 /** printf into a malloc'd URL or text; KL_NO_MEMORY. */
-enum kl_code kl_target_format(char **ret, struct kl_err *err, const char *fmt, ...)
-    KL_PRINTF(3, 4);
+enum kl_code kl_target_format(char **ret, struct kl_err *err, const char *fmt, ...) KL_PRINTF(3, 4);
 
 #endif

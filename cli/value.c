@@ -181,8 +181,8 @@ enum kl_code kl_value_read(const char *path, struct kl_secret **ret, struct kl_e
     else if (n < 0)
         code = kl_fail_errno(err, "read", "cannot read %s", standard ? "standard input" : path);
     else if (kl_secret_len(data) == 0)
-        code = kl_fail(err, KL_BAD_INPUT, "read", "%s is empty",
-                       standard ? "standard input" : path);
+        code =
+            kl_fail(err, KL_BAD_INPUT, "read", "%s is empty", standard ? "standard input" : path);
     if (!standard)
         close(fd);
     if (code == KL_OK)
