@@ -1,0 +1,384 @@
+#include "base/chain_parts.h"
+
+#include "base/clock.h"
+#include "base/encoding.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define QUEUE_CEILING ((size_t)256 * 1024 * 1024)
+
+struct item {
+    size_t n;
+    kl_chain_done *done;
+    void *arg;
+};
+
+/* Records in order: their members one behind the other, and who waits for each. */
+struct queue {
+    struct kl_buf members;
+    struct item *items;
+    size_t count, room;
+};
+
+struct kl_chain_log {
+    pthread_t writer;
+    pthread_mutex_t lock; /* of the block below */
+    pthread_cond_t more;
+    struct queue in;
+    size_t waiting; /* in `in` and with the writer */
+    bool asleep, stop, failed;
+    struct kl_chain_point durable;
+
+    /* the writer's own */
+    struct kl_chain_files files;
+    struct kl_chain_point at; /* behind the lines that are made but not yet durable */
+    EVP_MD_CTX *hasher;
+    struct queue out;
+    struct kl_buf lines;
+    const struct kl_chain_signer *signer;
+    struct kl_chain_signer signer_copy;
+    char *alg, *key_id;
+    size_t max_waiting;
+    unsigned checkpoint_records, uncovered;
+    int64_t checkpoint_ms, checkpoint_due_ms; /* due: 0 = nothing to cover */
+};
+
+static bool queue_put(struct queue *q, const char *members, size_t n, kl_chain_done *done,
+                      void *arg)
+{
+    if (q->count == q->room) {
+        size_t room = q->room != 0 ? q->room * 2 : 64;
+        struct item *bigger = realloc(q->items, room * sizeof *bigger);
+        if (bigger == NULL)
+            return false;
+        q->items = bigger;
+        q->room = room;
+    }
+    size_t before = q->members.len;
+    kl_buf_put(&q->members, members, n);
+    if (kl_buf_failed(&q->members)) {
+        q->members.failed = false; /* nothing was appended */
+        q->members.len = before;
+        return false;
+    }
+    q->items[q->count++] = (struct item){n, done, arg};
+    return true;
+}
+
+static void queue_clear(struct queue *q)
+{
+    kl_buf_clear(&q->members);
+    q->count = 0;
+}
+
+enum kl_code kl_chain_append(struct kl_chain_log *log, const char *members, size_t n,
+                             kl_chain_done *done, void *arg)
+{
+    static const char reserved[] = "\"checkpoint\"";
+    if (n > KL_CHAIN_MAX_LINE / 2)
+        return KL_TOO_BIG;
+    if (memchr(members, '\n', n) != NULL || memchr(members, 0, n) != NULL ||
+        (n >= sizeof reserved - 1 && memcmp(members, reserved, sizeof reserved - 1) == 0))
+        return KL_BAD_INPUT;
+    enum kl_code code = KL_OK;
+    (void)pthread_mutex_lock(&log->lock);
+    if (log->failed)
+        code = KL_IO;
+    else if (log->waiting >= log->max_waiting)
+        code = KL_TOKEN_BUSY;
+    else if (!queue_put(&log->in, members, n, done, arg))
+        code = KL_NO_MEMORY;
+    else
+        log->waiting++;
+    bool wake = code == KL_OK && log->asleep;
+    log->asleep = log->asleep && !wake;
+    (void)pthread_mutex_unlock(&log->lock);
+    if (wake)
+        (void)pthread_cond_signal(&log->more);
+    return code;
+}
+
+/* Everything in log->lines becomes durable, or nothing of it. Once a sync has failed nobody knows
+ * what is on disk: the kernel reports it once and forgets, so that is the end (KL_IO). A write that
+ * found no room is undone, and that made durable, before going on. */
+static enum kl_code commit(struct kl_chain_log *log)
+{
+    int fd = log->files.log_fd;
+    struct kl_err err = {0};
+    enum kl_code code = KL_NO_MEMORY;
+    if (!kl_buf_failed(&log->lines))
+        code = kl_chain_write_at(fd, log->lines.bytes, log->lines.len, log->durable.size, &err);
+    if (code == KL_OK && fdatasync(fd) != 0)
+        return KL_IO;
+    if (code != KL_OK) {
+        log->at = log->durable;
+        if (ftruncate(fd, (off_t)log->durable.size) != 0 || fdatasync(fd) != 0)
+            return KL_IO;
+        return code == KL_NO_SPACE || code == KL_NO_MEMORY ? code : KL_IO;
+    }
+    (void)pthread_mutex_lock(&log->lock);
+    log->durable = log->at;
+    (void)pthread_mutex_unlock(&log->lock);
+    /* Only behind the sync: the head never knows more than the log has. It may know less after a
+     * power cut, or when it cannot be written just now; then the next opening follows the lines
+     * from where it points. */
+    (void)kl_chain_write_head(log->files.head_fd, &log->durable, NULL);
+    return KL_OK;
+}
+
+static void fail_for_good(struct kl_chain_log *log)
+{
+    (void)pthread_mutex_lock(&log->lock);
+    log->failed = true;
+    (void)pthread_mutex_unlock(&log->lock);
+}
+
+static void note_uncovered(struct kl_chain_log *log, size_t count)
+{
+    if (log->signer == NULL)
+        return;
+    log->uncovered += (unsigned)count;
+    if (log->checkpoint_due_ms == 0)
+        log->checkpoint_due_ms = kl_clock_mono_ms() + log->checkpoint_ms;
+}
+
+static void write_batch(struct kl_chain_log *log)
+{
+    kl_buf_clear(&log->lines);
+    const char *members = kl_buf_text(&log->out.members);
+    for (size_t i = 0; i < log->out.count; i++) {
+        kl_chain_put_line(log->hasher, &log->at, members, log->out.items[i].n, &log->lines);
+        members += log->out.items[i].n;
+    }
+    enum kl_code code = log->failed ? KL_IO : commit(log);
+    if (code == KL_IO)
+        fail_for_good(log);
+    else if (code == KL_OK)
+        note_uncovered(log, log->out.count);
+    for (size_t i = 0; i < log->out.count; i++) {
+        const struct item *item = &log->out.items[i];
+        if (item->done != NULL)
+            item->done(item->arg, code);
+    }
+    (void)pthread_mutex_lock(&log->lock);
+    log->waiting -= log->out.count;
+    (void)pthread_mutex_unlock(&log->lock);
+    queue_clear(&log->out);
+}
+
+static bool put_checkpoint(struct kl_chain_log *log)
+{
+    struct kl_buf signed_bytes = KL_BUF_INIT(256), signature = KL_BUF_INIT(4096);
+    struct kl_buf members = KL_BUF_INIT(8192);
+    char hex[KL_CHAIN_HEX + 1];
+    kl_chain_put_signed(&log->durable, &signed_bytes);
+    struct kl_err err = {0};
+    bool ok = !kl_buf_failed(&signed_bytes) &&
+              log->signer->sign(log->signer->arg, signed_bytes.bytes, signed_bytes.len, &signature,
+                                &err) == KL_OK;
+    if (ok) {
+        kl_hex(log->durable.chain, KL_CHAIN_BYTES, hex);
+        kl_buf_printf(&members,
+                      "\"checkpoint\":{\"seq\":%" PRIu64
+                      ",\"chain\":\"%s\",\"alg\":\"%s\",\"kid\":\"%s\",\"sig\":\"",
+                      log->durable.seq, hex, log->alg, log->key_id);
+        kl_b64url_put(&members, kl_buf_text(&signature), signature.len);
+        kl_buf_puts(&members, "\"}");
+        ok = !kl_buf_failed(&members) && !kl_buf_failed(&signature);
+    }
+    kl_buf_clear(&log->lines);
+    if (ok)
+        kl_chain_put_line(log->hasher, &log->at, members.bytes, members.len, &log->lines);
+    kl_buf_done(&signed_bytes);
+    kl_buf_done(&signature);
+    kl_buf_done(&members);
+    return ok;
+}
+
+/* Sign where the log stands. When the token is away the next occasion is one period later: records
+ * matter more. */
+static void write_checkpoint(struct kl_chain_log *log)
+{
+    enum kl_code code = put_checkpoint(log) ? commit(log) : KL_TOKEN_UNAVAILABLE;
+    if (code == KL_IO)
+        fail_for_good(log);
+    log->uncovered = 0;
+    log->checkpoint_due_ms = code == KL_OK ? 0 : kl_clock_mono_ms() + log->checkpoint_ms;
+}
+
+static bool checkpoint_is_due(const struct kl_chain_log *log)
+{
+    return !log->failed && log->checkpoint_due_ms != 0 &&
+           ((log->checkpoint_records != 0 && log->uncovered >= log->checkpoint_records) ||
+            kl_clock_mono_ms() >= log->checkpoint_due_ms);
+}
+
+/* Until there is something to do; with the lock held. */
+static void wait_for_more(struct kl_chain_log *log)
+{
+    log->asleep = true;
+    if (log->failed || log->checkpoint_due_ms == 0) {
+        (void)pthread_cond_wait(&log->more, &log->lock);
+    } else {
+        int64_t left = log->checkpoint_due_ms - kl_clock_mono_ms();
+        left = left < 1 ? 1 : left;
+        struct timespec until;
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += left / 1000;
+        until.tv_nsec += left % 1000 * 1000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        (void)pthread_cond_timedwait(&log->more, &log->lock, &until);
+    }
+    log->asleep = false;
+}
+
+static void *writer(void *arg)
+{
+    struct kl_chain_log *log = arg;
+    bool stop = false;
+    while (!stop) {
+        (void)pthread_mutex_lock(&log->lock);
+        while (log->in.count == 0 && !log->stop && !checkpoint_is_due(log))
+            wait_for_more(log);
+        struct queue got = log->in; /* what comes meanwhile is the next batch */
+        log->in = log->out;
+        log->out = got;
+        stop = log->stop && got.count == 0;
+        (void)pthread_mutex_unlock(&log->lock);
+        if (got.count > 0)
+            write_batch(log);
+        if (checkpoint_is_due(log) || (stop && !log->failed && log->checkpoint_due_ms != 0))
+            write_checkpoint(log);
+    }
+    return NULL;
+}
+
+static void queue_done(struct queue *q)
+{
+    kl_buf_done(&q->members);
+    free(q->items);
+}
+
+static void log_free(struct kl_chain_log *log)
+{
+    kl_chain_close_files(&log->files);
+    queue_done(&log->in);
+    queue_done(&log->out);
+    kl_buf_done(&log->lines);
+    EVP_MD_CTX_free(log->hasher);
+    (void)pthread_cond_destroy(&log->more);
+    (void)pthread_mutex_destroy(&log->lock);
+    free(log->alg);
+    free(log->key_id);
+    free(log);
+}
+
+static struct kl_chain_log *log_new(const struct kl_chain_config *config)
+{
+    struct kl_chain_log *log = calloc(1, sizeof *log);
+    pthread_condattr_t monotonic;
+    if (log == NULL)
+        return NULL;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&log->more, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    (void)pthread_mutex_init(&log->lock, NULL);
+    log->files.log_fd = log->files.head_fd = -1;
+    log->in.members = log->out.members = log->lines = KL_BUF_INIT(QUEUE_CEILING);
+    log->max_waiting = config->max_waiting;
+    log->checkpoint_records = config->checkpoint_records;
+    log->checkpoint_ms = config->checkpoint_ms;
+    log->hasher = kl_chain_hasher();
+    if (config->signer != NULL) {
+        log->signer_copy = *config->signer;
+        log->signer = &log->signer_copy;
+        log->alg = strdup(config->signer->alg);
+        log->key_id = strdup(config->signer->key_id);
+    }
+    if (log->hasher == NULL || (log->signer != NULL && (log->alg == NULL || log->key_id == NULL))) {
+        log_free(log);
+        return NULL;
+    }
+    return log;
+}
+
+/* The gap is part of the record from now on. */
+static enum kl_code append_loss(struct kl_chain_log *log)
+{
+    char members[256], hex[KL_CHAIN_HEX + 1];
+    kl_hex(log->files.lost_head.chain, KL_CHAIN_BYTES, hex);
+    int n = snprintf(members, sizeof members,
+                     "\"tail_lost\":{\"found_seq\":%" PRIu64 ",\"head_seq\":%" PRIu64
+                     ",\"head_chain\":\"%s\"}",
+                     log->at.seq, log->files.lost_head.seq, hex);
+    return kl_chain_append(log, members, (size_t)n, NULL, NULL);
+}
+
+static enum kl_code open_log(const struct kl_chain_config *config, bool accept_loss,
+                             struct kl_chain_log **ret, struct kl_err *err)
+{
+    struct kl_chain_log *log = log_new(config);
+    if (log == NULL)
+        return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for the log %s", config->path);
+    enum kl_code code =
+        kl_chain_open_files(config->path, config->head_path, accept_loss, &log->files, err);
+    if (code != KL_OK) {
+        log_free(log);
+        return code;
+    }
+    log->at = log->durable = log->files.at;
+    if (!log->files.covered)
+        note_uncovered(log, 1);
+    if (log->files.lost)
+        code = append_loss(log);
+    if (code != KL_OK || pthread_create(&log->writer, NULL, writer, log) != 0) {
+        log_free(log);
+        return kl_fail(err, KL_NO_MEMORY, "pthread_create", "no thread for the log %s",
+                       config->path);
+    }
+    *ret = log;
+    return KL_OK;
+}
+
+enum kl_code kl_chain_open(const struct kl_chain_config *config, struct kl_chain_log **ret,
+                           struct kl_err *err)
+{
+    return open_log(config, false, ret, err);
+}
+
+enum kl_code kl_chain_open_after_loss(const struct kl_chain_config *config,
+                                      struct kl_chain_log **ret, struct kl_err *err)
+{
+    return open_log(config, true, ret, err);
+}
+
+void kl_chain_close(struct kl_chain_log *log)
+{
+    if (log == NULL)
+        return;
+    (void)pthread_mutex_lock(&log->lock);
+    log->stop = true;
+    (void)pthread_mutex_unlock(&log->lock);
+    (void)pthread_cond_signal(&log->more);
+    (void)pthread_join(log->writer, NULL);
+    if (!log->failed)
+        (void)fsync(log->files.head_fd); /* best effort: it may lag */
+    log_free(log);
+}
+
+void kl_chain_head(struct kl_chain_log *log, uint64_t *ret_seq, char ret_chain[static 65])
+{
+    (void)pthread_mutex_lock(&log->lock);
+    *ret_seq = log->durable.seq;
+    kl_hex(log->durable.chain, KL_CHAIN_BYTES, ret_chain);
+    (void)pthread_mutex_unlock(&log->lock);
+}
