@@ -44,7 +44,8 @@ struct kl_op {
     char version[KL_OP_SEGMENT_MAX]; /* {version} or {id}, "" when absent or empty */
     char api_version[40];
     struct kl_caller caller;
-    json_t *body; /* parsed object, or NULL when the request had none */
+    json_t *body; /* parsed object, or NULL when the request had none; never parsed for rows of
+                     KL_SCOPE_OPEN, whose handlers read kl_http_body themselves (forms) */
     struct kl_key_version
         *key; /* reference, set by the handler: names the exact version in the audit record */
     int64_t started_ms; /* monotonic */

@@ -176,12 +176,11 @@ static bool is_orphan_rescue(const struct kl_caller *caller, enum kl_permission 
     return true;
 }
 
-static enum kl_code authorize_vault(const struct kl_caller *caller, enum kl_scope scope,
-                                    enum kl_permission permission, const struct kl_vault *vault,
-                                    struct kl_err *err)
+static enum kl_code authorize_vault(const struct kl_caller *caller, enum kl_permission permission,
+                                    const struct kl_vault *vault, struct kl_err *err)
 {
     bool administrator = (caller->who.roles & KL_ROLE_ADMINISTRATOR) != 0;
-    if (vault == NULL && scope == KL_SCOPE_NAMED && administrator)
+    if (vault == NULL && administrator)
         return kl_fail(err, KL_VAULT_NOT_FOUND, "authorize", "There is no such vault");
     const struct kl_policy *policy =
         vault != NULL ? kl_policy_of(vault, caller->who.object_id) : NULL;
@@ -219,7 +218,7 @@ enum kl_code kl_authorize(const struct kl_caller *caller, enum kl_scope scope,
         return KL_OK;
     case KL_SCOPE_HOST:
     case KL_SCOPE_NAMED:
-        return authorize_vault(caller, scope, permission, vault, err);
+        return authorize_vault(caller, permission, vault, err);
     case KL_SCOPE_ADMIN:
         return (caller->who.roles & KL_ROLE_ADMINISTRATOR) != 0
                    ? KL_OK

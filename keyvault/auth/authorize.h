@@ -108,8 +108,12 @@ void kl_authenticator_free(struct kl_authenticator *a);
 enum kl_code kl_authenticate(struct kl_authenticator *a, const char *authorization,
                              struct kl_caller *ret, struct kl_err *err) KL_MUST_USE;
 
-/** The decision. `vault` is NULL for rows without one. KL_FORBIDDEN with Key Vault's
- * ForbiddenByPolicy wording. */
+/** The decision. `vault` is NULL for rows without one, and for a host or name that no vault has:
+ * then administrators get KL_VAULT_NOT_FOUND and all others the same KL_FORBIDDEN as for a vault
+ * where they have no policy. So call it before anything else that depends on the vault.
+ * KL_FORBIDDEN comes in Key Vault's ForbiddenByPolicy wording. Administrators have no permission in
+ * a vault by their role, but for one: getPolicy and setPolicy where nobody holds setPolicy any
+ * more. */
 enum kl_code kl_authorize(const struct kl_caller *caller, enum kl_scope scope,
                           enum kl_permission permission, const struct kl_vault *vault,
                           const char *operation, struct kl_err *err) KL_MUST_USE;
