@@ -195,6 +195,20 @@ def check_words(root):
                     yield f"{path}:{n}: {m.group(0)}: {why}"
 
 
+def check_shell(root):
+    """shellcheck over every shell script of ours, found by its first line or its name."""
+    scripts = []
+    for path in walk(root, FOLDERS + ["conf", ".ci"], ("",)):
+        with open(os.path.join(root, path), "rb") as f:
+            first = f.readline()
+        if path.endswith(".sh") or re.match(rb"#!.*\b(ba)?sh\b", first):
+            scripts.append(path)
+    if not scripts:
+        return
+    r = subprocess.run(["shellcheck", "-f", "gcc"] + scripts, cwd=root, capture_output=True, text=True, check=False)
+    yield from (line for line in (r.stdout + r.stderr).splitlines() if line.strip())
+
+
 CHECKS = {
     "layers": check_layers,
     "headers": check_headers,
@@ -202,6 +216,7 @@ CHECKS = {
     "functions": check_functions,
     "banned": check_banned,
     "words": check_words,
+    "shell": check_shell,
 }
 
 

@@ -39,6 +39,7 @@ FAULTS = {
         ("cli/a.c", "int f(void)\n{\n    return system (0);\n}\n", "system"),
         ("tests/unit/a.c", "int f(char *a)\n{\n    return atoi(a);\n}\n", "atoi"),
     ],
+    "shell": [("conf/x", "#!/usr/bin/env bash\nrm $1/a\n", "SC2086"), ("tests/a.sh", "if then\n", "SC10")],
     "words": [
         ("base/a.c", "/* TO" "DO: later */\n", "without an owner"),
         ("README.md", "This is not imple" "mented.\n", "not there"),
