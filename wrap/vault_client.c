@@ -226,6 +226,11 @@ enum kl_code kl_vault_call(struct kl_vault_client *c, const char *method, const 
     return code == KL_OK ? call(c, method, whole, origin, text, ret, err) : code;
 }
 
+const char *kl_vault_client_id(const struct kl_vault_client *c)
+{
+    return kl_login_client_id(c->login);
+}
+
 enum kl_code kl_vault_check_url(const struct kl_vault_client *c, const char *url,
                                 struct kl_err *err)
 {

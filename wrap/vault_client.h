@@ -32,6 +32,9 @@ enum kl_code kl_vault_client_new(const struct kl_vault_client_config *config,
                                  struct kl_vault_client **ret, struct kl_err *err) KL_MUST_USE;
 void kl_vault_client_free(struct kl_vault_client *c);
 
+/** The configured client id, borrowed. */
+const char *kl_vault_client_id(const struct kl_vault_client *c);
+
 /** One API call with login and retries. `url` is absolute, or begins with "/" and is then below
  * config.url. api-version is appended when the path is not below /kluis/. `body` may be NULL. *ret
  * is the answer's JSON (NULL for 204), the caller's. An error answer is KL_HTTP_STATUS with the

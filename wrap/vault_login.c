@@ -64,6 +64,11 @@ void kl_login_free(struct kl_login *l)
     free(l);
 }
 
+const char *kl_login_client_id(const struct kl_login *l)
+{
+    return l->client_id;
+}
+
 /* Value of NAME="…" in a WWW-Authenticate line (RFC 9110 section 11.6.1); false when absent or
  * longer than room. */
 static bool challenge_value(const char *line, const char *name, char *ret, size_t room)

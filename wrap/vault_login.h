@@ -18,6 +18,8 @@ enum kl_code kl_login_new(struct kl_http_client *http, const char *url, const ch
                           const char *client_id, const char *secret_file, struct kl_login **ret,
                           struct kl_err *err) KL_MUST_USE;
 void kl_login_free(struct kl_login *l);
+/** Borrowed. */
+const char *kl_login_client_id(const struct kl_login *l);
 
 /** The token for an origin ("host:port"), borrowed until the next call; *ret is NULL while the
  * origin has not challenged us. Logs in again by itself shortly before a token ends.
