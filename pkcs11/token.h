@@ -1,10 +1,13 @@
-/* A PKCS#11 token, seen from the key service: a table of calls that the real client and a test's fake both fill.
+/* A PKCS#11 token, seen from the key service: a table of calls that the real client and a test's
+ * fake both fill.
  *
- * The real client (kl_token_open) starts one kluis-tokend per token, exec'd with two SOCK_SEQPACKET socketpairs: lane 0 for short
- * operations, answered by `workers` threads, and lane 1 for management (generate, destroy, wrap, unwrap, list, probe), answered by one
- * thread, which serialises creation per token. One supervisor thread on our side reads the answers, watches the deadline of each call,
- * kills and replaces a worker that misses one or dies, and fails its calls with KL_TOKEN_UNAVAILABLE. Only this folder's worker
- * ever loads a vendor module, knows a PIN, or calls a C_* function.
+ * The real client (kl_token_open) starts one kluis-tokend per token, exec'd with two SOCK_SEQPACKET
+ * socketpairs: lane 0 for short operations, answered by `workers` threads, and lane 1 for
+ * management (generate, destroy, wrap, unwrap, list, probe), answered by one thread, which
+ * serialises creation per token. One supervisor thread on our side reads the answers, watches the
+ * deadline of each call, kills and replaces a worker that misses one or dies, and fails its calls
+ * with KL_TOKEN_UNAVAILABLE. Only this folder's worker ever loads a vendor module, knows a PIN, or
+ * calls a C_* function.
  */
 #ifndef KL_PKCS11_TOKEN_H
 #define KL_PKCS11_TOKEN_H
@@ -14,8 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KL_KEY_ID_LEN      16   /* bytes of CKA_ID, random */
-#define KL_SPKI_HASH_LEN   32   /* SHA-256 of the DER SubjectPublicKeyInfo */
+#define KL_KEY_ID_LEN      16    /* bytes of CKA_ID, random */
+#define KL_SPKI_HASH_LEN   32    /* SHA-256 of the DER SubjectPublicKeyInfo */
 #define KL_TOKEN_MAX_INPUT 16384 /* bytes; the longest input or output of one call */
 
 enum kl_key_type { KL_KEY_RSA = 1, KL_KEY_EC };
@@ -45,22 +48,30 @@ enum kl_token_alg {
 
 enum kl_token_call {
     KL_CALL_PROBE = 1, /* out: struct kl_token_caps as bytes */
-    KL_CALL_DECRYPT,   /* key, alg, input = ciphertext of modulus size; out = plaintext. Every failure of the data itself is KL_DECRYPT_FAILED */
-    KL_CALL_SIGN,      /* key, alg, input = digest; out = signature */
-    KL_CALL_RANDOM,    /* count; out = that many bytes */
-    KL_CALL_MAC,       /* input; out = 32 bytes HMAC-SHA-256 under the token's domain MAC key (made on first use where the token can) */
-    KL_CALL_FIND,      /* key.id; out = SPKI DER; KL_TOKEN_KEY_MISSING, KL_TOKEN_AMBIGUOUS */
-    KL_CALL_GENERATE,  /* spec, key.id (the new CKA_ID); out = SPKI DER. Returns after read-back, round trip and the durability barrier; nothing is left
-                          on the token when it fails */
-    KL_CALL_DESTROY,   /* key; destroys both halves, looks again. KL_OK also when there is nothing (any more) */
-    KL_CALL_WRAP,      /* key; out = the private key wrapped under the domain key; reply.mechanism says how */
-    KL_CALL_UNWRAP,    /* key (id for the new object, spki_hash that it must have), spec, mechanism, input = wrapped bytes; out = SPKI DER.
-                          Checked by read-back and round trip before it counts, destroyed otherwise */
-    KL_CALL_LIST,      /* out: as many struct kl_token_listed as fit, from `offset` on, of all private keys */
+    KL_CALL_DECRYPT, /* key, alg, input = ciphertext of modulus size; out = plaintext. Every failure
+                        of the data itself is KL_DECRYPT_FAILED */
+    KL_CALL_SIGN,    /* key, alg, input = digest; out = signature */
+    KL_CALL_RANDOM,  /* count; out = that many bytes */
+    KL_CALL_MAC,     /* input; out = 32 bytes HMAC-SHA-256 under the token's domain MAC key (made on
+                        first use where the token can) */
+    KL_CALL_FIND,    /* key.id; out = SPKI DER; KL_TOKEN_KEY_MISSING, KL_TOKEN_AMBIGUOUS */
+    KL_CALL_GENERATE, /* spec, key.id (the new CKA_ID); out = SPKI DER. Returns after read-back,
+                         round trip and the durability barrier; nothing is left on the token when it
+                         fails */
+    KL_CALL_DESTROY,  /* key; destroys both halves, looks again. KL_OK also when there is nothing
+                         (any more) */
+    KL_CALL_WRAP,   /* key; out = the private key wrapped under the domain key; reply.mechanism says
+                       how */
+    KL_CALL_UNWRAP, /* key (id for the new object, spki_hash that it must have), spec, mechanism,
+                       input = wrapped bytes; out = SPKI DER. Checked by read-back and round trip
+                       before it counts, destroyed otherwise */
+    KL_CALL_LIST,   /* out: as many struct kl_token_listed as fit, from `offset` on, of all private
+                       keys */
     KL_CALL_COUNT
 };
 
-/** How a key on the token is named: by CKA_ID, and by what its public key must be. A mismatch is KL_TOKEN_KEY_MISSING. */
+/** How a key on the token is named: by CKA_ID, and by what its public key must be. A mismatch is
+ * KL_TOKEN_KEY_MISSING. */
 struct kl_key_ref {
     uint8_t id[KL_KEY_ID_LEN];
     uint8_t spki_hash[KL_SPKI_HASH_LEN];
@@ -68,11 +79,11 @@ struct kl_key_ref {
 
 struct kl_key_spec {
     enum kl_key_type type;
-    uint32_t bits;         /* RSA: 2048, 3072, 4096 */
-    enum kl_curve curve;   /* EC */
+    uint32_t bits;       /* RSA: 2048, 3072, 4096 */
+    enum kl_curve curve; /* EC */
     enum kl_profile profile;
     bool may_decrypt, may_sign; /* usage flags on the token */
-    char label[64];        /* for humans only */
+    char label[64];             /* for humans only */
 };
 
 struct kl_token_request {
@@ -80,17 +91,18 @@ struct kl_token_request {
     enum kl_token_alg alg;
     struct kl_key_ref key;
     struct kl_key_spec spec;
-    uint64_t mechanism;   /* CK_MECHANISM_TYPE of a wrapped blob */
-    uint32_t count;       /* KL_CALL_RANDOM */
-    uint32_t offset;      /* KL_CALL_LIST */
-    const void *input;    /* borrowed until submit returns */
-    size_t input_len;     /* at most KL_TOKEN_MAX_INPUT */
+    uint64_t mechanism; /* CK_MECHANISM_TYPE of a wrapped blob */
+    uint32_t count;     /* KL_CALL_RANDOM */
+    uint32_t offset;    /* KL_CALL_LIST */
+    const void *input;  /* borrowed until submit returns */
+    size_t input_len;   /* at most KL_TOKEN_MAX_INPUT */
 };
 
 struct kl_token_reply {
     enum kl_code code;
-    struct kl_err err;        /* origin kept: domain PKCS11, native CK_RV, op C_* */
-    struct kl_secret *output; /* borrowed during the callback; take it by setting it to NULL. NULL on failure */
+    struct kl_err err; /* origin kept: domain PKCS11, native CK_RV, op C_* */
+    struct kl_secret
+        *output; /* borrowed during the callback; take it by setting it to NULL. NULL on failure */
     uint64_t mechanism;
 };
 
@@ -99,7 +111,7 @@ typedef void kl_token_done(void *arg, struct kl_token_reply *reply);
 
 /** What a probe by doing found (design.md section 4.3). */
 struct kl_token_caps {
-    uint32_t algs;          /* bit (1 << enum kl_token_alg): works, natively or by raw RSA + software OAEP */
+    uint32_t algs; /* bit (1 << enum kl_token_alg): works, natively or by raw RSA + software OAEP */
     uint32_t native_algs;   /* the subset that the token does by itself */
     uint8_t rsa_bits_ok[3]; /* 2048, 3072, 4096 can be generated */
     uint8_t curves_ok[4];   /* by enum kl_curve */
@@ -122,19 +134,19 @@ enum kl_token_state {
 
 struct kl_token_status {
     enum kl_token_state state;
-    uint64_t generation;      /* +1 with each worker that came up */
+    uint64_t generation; /* +1 with each worker that came up */
     uint64_t calls, failures, restarts;
-    int64_t last_ok_unix;     /* last successful DECRYPT or SIGN; 0 = none yet */
+    int64_t last_ok_unix; /* last successful DECRYPT or SIGN; 0 = none yet */
     pid_t worker_pid;
-    char text[256];           /* one sentence on the state */
+    char text[256]; /* one sentence on the state */
     struct kl_token_caps caps;
 };
 
 struct kl_token;
 
 struct kl_token_ops {
-    enum kl_code (*submit)(struct kl_token *t, const struct kl_token_request *req, kl_token_done *done, void *arg,
-                           struct kl_err *err);
+    enum kl_code (*submit)(struct kl_token *t, const struct kl_token_request *req,
+                           kl_token_done *done, void *arg, struct kl_err *err);
     void (*status)(struct kl_token *t, struct kl_token_status *ret);
     void (*close)(struct kl_token *t);
 };
@@ -145,34 +157,38 @@ struct kl_token {
     const char *name; /* as configured; static for the token's life */
 };
 
-/** One [token NAME] section of the configuration (rows in pkcs11/token_conf.c). Strings are borrowed until kl_token_open returns. */
+/** One [token NAME] section of the configuration (rows in pkcs11/token_conf.c). Strings are
+ * borrowed until kl_token_open returns. */
 struct kl_token_config {
-    char *name;            /* first member: base/conf fills it */
-    char *module;          /* absolute path of the PKCS#11 module */
-    char *uri;             /* RFC 7512; must select exactly one token */
-    char *pin_source;      /* file path, "fd:N" or "credential:NAME" (systemd) */
-    char *init_args;       /* NULL or the string for CK_C_INITIALIZE_ARGS.pReserved */
-    char *store_dir;       /* NULL or a software token's folder: durability barrier and free-space check there */
-    char *state_dir;       /* where the refused-PIN latch is kept */
-    char *worker;          /* NULL = kluis-tokend beside our own executable */
-    int64_t workers;       /* threads on lane 0 */
-    int64_t deadline_ms;   /* of a lane 0 call */
+    char *name;       /* first member: base/conf fills it */
+    char *module;     /* absolute path of the PKCS#11 module */
+    char *uri;        /* RFC 7512; must select exactly one token */
+    char *pin_source; /* file path, "fd:N" or "credential:NAME" (systemd) */
+    char *init_args;  /* NULL or the string for CK_C_INITIALIZE_ARGS.pReserved */
+    char *store_dir;  /* NULL or a software token's folder: durability barrier and free-space check
+                         there */
+    char *state_dir;  /* where the refused-PIN latch is kept */
+    char *worker;     /* NULL = kluis-tokend beside our own executable */
+    int64_t workers;  /* threads on lane 0 */
+    int64_t deadline_ms;      /* of a lane 0 call */
     int64_t slow_deadline_ms; /* of a lane 1 call */
-    int64_t max_waiting;   /* calls in flight; beyond: KL_TOKEN_BUSY */
-    bool software_oaep;    /* raw RSA + OpenSSL's constant-time check where the token lacks the hash */
+    int64_t max_waiting;      /* calls in flight; beyond: KL_TOKEN_BUSY */
+    bool software_oaep; /* raw RSA + OpenSSL's constant-time check where the token lacks the hash */
 };
 
 /** The rows of a [token NAME] section, for the program's configuration. */
 struct kl_conf_section;
 const struct kl_conf_section *kl_token_conf_section(void);
 
-/** Start the client and its worker. Returns at once with the token KL_TOKEN_STARTING, unless `wait_ms` > 0: then waits that long for it to
- *  leave that state (still KL_OK: look at the status). KL_CONFIG for settings that can never work. */
-enum kl_code kl_token_open(const struct kl_token_config *config, int64_t wait_ms, struct kl_token **ret,
-                           struct kl_err *err) KL_MUST_USE;
+/** Start the client and its worker. Returns at once with the token KL_TOKEN_STARTING, unless
+ * `wait_ms` > 0: then waits that long for it to leave that state (still KL_OK: look at the status).
+ * KL_CONFIG for settings that can never work. */
+enum kl_code kl_token_open(const struct kl_token_config *config, int64_t wait_ms,
+                           struct kl_token **ret, struct kl_err *err) KL_MUST_USE;
 
-/** Hand a call over; never blocks on the token. Not KL_OK = `done` will not come: KL_TOKEN_UNAVAILABLE (down), KL_TOKEN_BUSY (too many in
- *  flight), KL_TOKEN_PIN (latched), KL_TOO_BIG. */
+/** Hand a call over; never blocks on the token. Not KL_OK = `done` will not come:
+ * KL_TOKEN_UNAVAILABLE (down), KL_TOKEN_BUSY (too many in flight), KL_TOKEN_PIN (latched),
+ * KL_TOO_BIG. */
 static inline enum kl_code kl_token_submit(struct kl_token *t, const struct kl_token_request *req,
                                            kl_token_done *done, void *arg, struct kl_err *err)
 {
@@ -190,9 +206,11 @@ static inline void kl_token_close(struct kl_token *t)
     t->ops->close(t);
 }
 
-/** submit and wait. *ret_output (may be NULL pointer if not wanted) is the caller's. Not from a `done` callback or an I/O thread. */
-enum kl_code kl_token_call(struct kl_token *t, const struct kl_token_request *req, struct kl_secret **ret_output,
-                           uint64_t *ret_mechanism, struct kl_err *err) KL_MUST_USE;
+/** submit and wait. *ret_output (may be NULL pointer if not wanted) is the caller's. Not from a
+ * `done` callback or an I/O thread. */
+enum kl_code kl_token_call(struct kl_token *t, const struct kl_token_request *req,
+                           struct kl_secret **ret_output, uint64_t *ret_mechanism,
+                           struct kl_err *err) KL_MUST_USE;
 
 /** SHA-256 over a DER SPKI, as kl_key_ref wants it. */
 void kl_spki_hash(const void *spki, size_t n, uint8_t ret[static KL_SPKI_HASH_LEN]);

@@ -1,0 +1,324 @@
+#include "pkcs11/client.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TICK_MS      100  /* how often deadlines are looked at */
+#define FAREWELL_MS  3000 /* for C_Finalize at an orderly end */
+#define LIVED_MS     5000 /* a worker that came up and lived this long was a good one */
+#define CHEAP_CAP_MS 2000
+
+void kl_supervisor_wake(struct kl_client *c)
+{
+    uint64_t one = 1;
+    ssize_t n = write(c->wake_fd, &one, sizeof one);
+    (void)n; /* full counter = it will wake anyway */
+}
+
+static void set_state_locked(struct kl_client *c, enum kl_token_state state, const char *text)
+{
+    c->status.state = state;
+    (void)snprintf(c->status.text, sizeof c->status.text, "%s", text);
+    (void)pthread_cond_broadcast(&c->left_starting);
+}
+
+static void set_state(struct kl_client *c, enum kl_token_state state, const char *text)
+{
+    (void)pthread_mutex_lock(&c->lock);
+    set_state_locked(c, state, text);
+    (void)pthread_mutex_unlock(&c->lock);
+}
+
+/* Pause before the next worker. The first replacement comes at once. As long as no PIN was sent
+ * (the token is simply not there) a try costs nothing, and waiting longer would only delay the
+ * return; with a login in it, it does. */
+static int64_t pause_before_next(const struct kl_client *c)
+{
+    static const int64_t steps_ms[] = {0, 1000, 1000, 2000, 5000, 10000, 60000};
+    size_t step = c->deaths < KL_COUNT(steps_ms) ? c->deaths : KL_COUNT(steps_ms) - 1;
+    int64_t pause = steps_ms[step];
+    return !c->login_tried && pause > CHEAP_CAP_MS ? CHEAP_CAP_MS : pause;
+}
+
+static void answer(struct kl_client *c, const struct kl_call_slot *call,
+                   struct kl_token_reply *reply)
+{
+    (void)c;
+    call->done(call->arg, reply);
+    kl_secret_free(reply->output); /* unless the callback took it */
+}
+
+/* Everything in flight gets this failure; callbacks run without the lock. */
+static void fail_all(struct kl_client *c, const char *why)
+{
+    for (size_t i = 0; i < c->slot_count; i++) {
+        (void)pthread_mutex_lock(&c->lock);
+        struct kl_call_slot call = c->slots[i];
+        if (call.id != 0) {
+            kl_slot_release_locked(c, i, false);
+            c->status.failures++;
+        }
+        (void)pthread_mutex_unlock(&c->lock);
+        if (call.id == 0)
+            continue;
+        struct kl_token_reply reply = {.code = KL_TOKEN_UNAVAILABLE};
+        (void)kl_fail(&reply.err, KL_TOKEN_UNAVAILABLE, "worker", "token %s is not available: %s",
+                      c->conf.name, why);
+        answer(c, &call, &reply);
+    }
+}
+
+static void reap(struct kl_client *c)
+{
+    (void)kill(c->pid, SIGKILL);
+    while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    c->pid = 0;
+}
+
+/* The worker is lost, by its own doing or by ours. */
+static void bury(struct kl_client *c, enum kl_token_state state, const char *why)
+{
+    bool lived = c->greeted && kl_clock_mono_ms() - c->born_ms >= LIVED_MS;
+    (void)pthread_mutex_lock(&c->lock);
+    set_state_locked(c, state, why);
+    c->status.worker_pid = 0;
+    for (size_t i = 0; i < KL_PROTO_LANES; i++) {
+        if (c->lanes[i].fd >= 0)
+            (void)close(c->lanes[i].fd);
+        c->lanes[i].fd = -1;
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    if (c->pid != 0)
+        reap(c);
+    fail_all(c, why);
+    c->deaths = lived ? 0 : c->deaths;
+    c->respawn_ms = kl_clock_mono_ms() + pause_before_next(c);
+    c->deaths++;
+}
+
+static void bring_up(struct kl_client *c)
+{
+    struct kl_err err;
+    c->greeted = c->login_tried = false;
+    c->born_ms = kl_clock_mono_ms();
+    (void)pthread_mutex_lock(&c->lock);
+    enum kl_code code = kl_spawn_worker(c, &err);
+    c->status.worker_pid = c->pid;
+    if (c->deaths > 0)
+        c->status.restarts++;
+    (void)pthread_mutex_unlock(&c->lock);
+    if (code != KL_OK)
+        bury(c, KL_TOKEN_DOWN, err.text);
+}
+
+static bool welcome(struct kl_client *c, const void *frame, size_t n)
+{
+    struct kl_hello hello;
+    if (c->greeted || kl_proto_get_hello(frame, n, &hello) != KL_OK)
+        return false;
+    c->greeted = true;
+    c->login_tried = hello.login_tried;
+    if (hello.err.code == KL_TOKEN_PIN) {
+        (void)snprintf(c->latch, sizeof c->latch, "%s", hello.err.detail);
+        bury(c, KL_TOKEN_PIN_REFUSED, hello.err.text);
+        return true;
+    }
+    if (hello.err.code != KL_OK) {
+        bury(c, KL_TOKEN_DOWN, hello.err.text);
+        return true;
+    }
+    if (hello.threads < 1 || hello.threads > c->conf.workers)
+        return false;
+    (void)pthread_mutex_lock(&c->lock);
+    c->lanes[KL_LANE_SHORT].threads = hello.threads;
+    c->status.caps = hello.caps;
+    c->status.generation++;
+    set_state_locked(c, KL_TOKEN_READY, "The token is ready");
+    (void)pthread_mutex_unlock(&c->lock);
+    return true;
+}
+
+static void count_locked(struct kl_client *c, const struct kl_call_slot *call, enum kl_code code)
+{
+    if (code != KL_OK)
+        c->status.failures++;
+    else if (call->call == KL_CALL_DECRYPT || call->call == KL_CALL_SIGN)
+        c->status.last_ok_unix = kl_clock_unix();
+}
+
+static enum kl_code take_output(struct kl_token_reply *reply, const struct kl_proto_reply *p)
+{
+    reply->output = kl_secret_new(KL_TOKEN_MAX_INPUT);
+    if (reply->output == NULL ||
+        kl_secret_append(reply->output, p->output, p->output_len) != KL_OK) {
+        kl_secret_free(reply->output);
+        reply->output = NULL;
+        reply->code = kl_fail(&reply->err, KL_NO_MEMORY, "reply", "no memory for a token's answer");
+    }
+    return reply->code;
+}
+
+static bool deliver(struct kl_client *c, unsigned lane, const void *frame, size_t n)
+{
+    struct kl_proto_reply p;
+    if (!c->greeted || kl_proto_get_reply(frame, n, &p) != KL_OK)
+        return false;
+    size_t index = (size_t)(p.id & 0xffff);
+    (void)pthread_mutex_lock(&c->lock);
+    bool known = index < c->slot_count && p.id != 0 && c->slots[index].id == p.id &&
+                 c->slots[index].lane == lane;
+    struct kl_call_slot call = known ? c->slots[index] : (struct kl_call_slot){.id = 0};
+    if (known) {
+        kl_slot_release_locked(c, index, true);
+        count_locked(c, &call, p.err.code);
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    if (!known)
+        return false;
+    struct kl_token_reply reply = {.code = p.err.code, .err = p.err, .mechanism = p.mechanism};
+    if (reply.code == KL_OK && take_output(&reply, &p) == KL_OK && call.call == KL_CALL_PROBE &&
+        p.output_len == sizeof c->status.caps) {
+        (void)pthread_mutex_lock(&c->lock);
+        memcpy(&c->status.caps, p.output, p.output_len);
+        (void)pthread_mutex_unlock(&c->lock);
+    }
+    answer(c, &call, &reply);
+    return true;
+}
+
+/* One frame of a lane. The worker is buried when there is none to come, or one that makes no sense.
+ */
+static void receive(struct kl_client *c, unsigned lane)
+{
+    uint8_t frame[KL_PROTO_MAX + 1];
+    ssize_t n = recv(c->lanes[lane].fd, frame, sizeof frame, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        bury(c, KL_TOKEN_DOWN, "The worker ended");
+        return;
+    }
+    bool sane = false;
+    if (n <= KL_PROTO_MAX && lane == KL_LANE_MANAGE &&
+        kl_proto_kind(frame, (size_t)n) == KL_FRAME_HELLO)
+        sane = welcome(c, frame, (size_t)n);
+    else if (n <= KL_PROTO_MAX)
+        sane = deliver(c, lane, frame, (size_t)n);
+    kl_wipe(frame, (size_t)n);
+    if (!sane)
+        bury(c, KL_TOKEN_DOWN, "The worker sent a malformed frame");
+}
+
+static bool deadline_missed(struct kl_client *c)
+{
+    int64_t now = kl_clock_mono_ms();
+    if (!c->greeted)
+        return now - c->born_ms > c->lanes[KL_LANE_MANAGE].deadline_ms;
+    bool missed = false;
+    (void)pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; c->in_flight > 0 && i < c->slot_count && !missed; i++) {
+        const struct kl_call_slot *s = &c->slots[i];
+        missed =
+            s->id != 0 && s->started_ms != 0 && now - s->started_ms > c->lanes[s->lane].deadline_ms;
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    return missed;
+}
+
+static void drain_wake(struct kl_client *c)
+{
+    uint64_t count;
+    ssize_t n = read(c->wake_fd, &count, sizeof count);
+    (void)n;
+}
+
+static void attend(struct kl_client *c, int64_t *next_check_ms)
+{
+    struct pollfd fds[] = {{.fd = c->wake_fd, .events = POLLIN},
+                           {.fd = c->lanes[KL_LANE_SHORT].fd, .events = POLLIN},
+                           {.fd = c->lanes[KL_LANE_MANAGE].fd, .events = POLLIN}};
+    int ready = poll(fds, KL_COUNT(fds), TICK_MS);
+    if (ready > 0 && fds[0].revents != 0)
+        drain_wake(c);
+    for (unsigned lane = KL_PROTO_LANES; ready > 0 && lane-- > 0;)
+        if (c->pid != 0 && fds[1 + lane].revents != 0)
+            receive(c, lane);
+    int64_t now = kl_clock_mono_ms();
+    if (now < *next_check_ms)
+        return;
+    *next_check_ms = now + TICK_MS;
+    if (c->pid != 0 && deadline_missed(c))
+        bury(c, KL_TOKEN_DOWN,
+             c->greeted ? "A call missed its deadline" : "The start took too long");
+}
+
+/* No worker: wait for the next try. A refused PIN waits until an operator removes the latch. */
+static void linger(struct kl_client *c)
+{
+    int64_t left = c->respawn_ms - kl_clock_mono_ms();
+    bool latched = c->status.state == KL_TOKEN_PIN_REFUSED;
+    if (latched && c->latch[0] != 0 && access(c->latch, F_OK) != 0 && errno == ENOENT) {
+        set_state(c, KL_TOKEN_DOWN, "The refused-PIN latch was removed");
+        latched = false;
+    }
+    if (!latched && left <= 0) {
+        bring_up(c);
+        return;
+    }
+    struct pollfd wake = {.fd = c->wake_fd, .events = POLLIN};
+    if (poll(&wake, 1, latched ? CHEAP_CAP_MS : (int)left) > 0)
+        drain_wake(c);
+}
+
+static bool is_closing(struct kl_client *c)
+{
+    (void)pthread_mutex_lock(&c->lock);
+    bool closing = c->closing;
+    (void)pthread_mutex_unlock(&c->lock);
+    return closing;
+}
+
+/* Let the worker see the end of both lanes and finish by itself; the end of its lane shows that it
+ * has. */
+static void say_farewell(struct kl_client *c)
+{
+    for (size_t i = 0; i < KL_PROTO_LANES; i++)
+        (void)shutdown(c->lanes[i].fd, SHUT_WR);
+    int64_t until = kl_clock_mono_ms() + FAREWELL_MS, left;
+    uint8_t frame[KL_PROTO_MAX];
+    while ((left = until - kl_clock_mono_ms()) > 0) {
+        struct pollfd lane = {.fd = c->lanes[KL_LANE_MANAGE].fd, .events = POLLIN};
+        if (poll(&lane, 1, (int)left) <= 0)
+            continue;
+        if (recv(lane.fd, frame, sizeof frame, MSG_DONTWAIT) <= 0)
+            break;
+    }
+    kl_wipe(frame, sizeof frame);
+}
+
+void *kl_supervisor_run(void *arg)
+{
+    struct kl_client *c = arg;
+    int64_t next_check_ms = 0;
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, NULL);
+    while (!is_closing(c)) {
+        if (c->pid == 0)
+            linger(c);
+        else
+            attend(c, &next_check_ms);
+    }
+    if (c->pid != 0)
+        say_farewell(c);
+    bury(c, KL_TOKEN_DOWN, "The token is closed");
+    return NULL;
+}

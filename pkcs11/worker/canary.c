@@ -1,0 +1,127 @@
+#include "pkcs11/worker/canary.h"
+
+#include "base/clock.h"
+#include "base/encoding.h"
+#include "pkcs11/worker/rsa.h"
+#include "pkcs11/worker/session.h"
+#include "pkcs11/worker/sign.h"
+
+#include <string.h>
+
+#define MOST_OTHERS 4 /* keys tried before the token counts as ill */
+
+static bool works(const struct kl_worker *w, enum kl_token_alg alg)
+{
+    return (w->caps.algs >> alg & 1) != 0;
+}
+
+bool kl_canary_prove(struct kl_session *s, const struct kl_key *key)
+{
+    const struct kl_worker *w = s->worker;
+    uint8_t plain[32];
+    bool ok = false;
+    kl_random(plain, sizeof plain);
+    for (int alg = KL_ALG_OAEP_SHA1; alg < KL_ALG_COUNT; alg++) {
+        const struct kl_mech *m = kl_mech_get((enum kl_token_alg)alg);
+        bool decrypts = m->kind == KL_MECH_OAEP;
+        if (!works(w, m->alg) || !kl_mech_fits(m, key->type, key->curve) ||
+            !(decrypts ? key->may_decrypt : key->may_sign))
+            continue;
+        CK_RV rv = kl_session_ensure(s);
+        if (rv == CKR_OK)
+            rv = decrypts ? kl_rsa_round_trip(s, key, m, (w->caps.native_algs >> alg & 1) != 0,
+                                              plain, sizeof plain, &ok)
+                          : kl_sign_round_trip(s, key, m, &ok);
+        if (rv != CKR_OK)
+            kl_session_drop(s);
+        return ok;
+    }
+    return false;
+}
+
+static bool prove_id(struct kl_session *s, const uint8_t *id)
+{
+    struct kl_key key;
+    CK_RV rv = kl_session_ensure(s);
+    if (rv != CKR_OK || kl_keys_get(s->worker->keys, s, id, &key, &rv, NULL) != KL_OK) {
+        kl_session_drop(s);
+        return false;
+    }
+    return kl_canary_prove(s, &key);
+}
+
+static bool same(const uint8_t *a, const uint8_t *b)
+{
+    return b != NULL && memcmp(a, b, KL_KEY_ID_LEN) == 0;
+}
+
+/* Keys other than `except`: first the one that worked last, then a few of the listing. */
+static enum kl_canary_word ask_others_locked(struct kl_session *s, const uint8_t *except)
+{
+    struct kl_canary *c = &s->worker->canary;
+    bool any = false;
+    uint8_t id[KL_KEY_ID_LEN];
+    if (c->have_good && !same(c->good.id, except)) {
+        any = true;
+        if (prove_id(s, c->good.id))
+            return KL_CANARY_WELL;
+    }
+    for (size_t place = 0, tried = 0;
+         tried < MOST_OTHERS && kl_keys_id_at(s->worker->keys, place, id); place++) {
+        if (same(id, except))
+            continue;
+        tried++;
+        any = true;
+        if (prove_id(s, id))
+            return KL_CANARY_WELL;
+    }
+    return any ? KL_CANARY_ILL : KL_CANARY_MUTE;
+}
+
+enum kl_canary_word kl_canary_ask(struct kl_session *s, const struct kl_key *suspect,
+                                  int64_t not_before_ms)
+{
+    struct kl_canary *c = &s->worker->canary;
+    enum kl_canary_word word;
+    (void)pthread_mutex_lock(&c->lock);
+    int64_t began = kl_clock_mono_ms();
+    if (c->passed_ms != 0 && c->passed_ms >= not_before_ms) {
+        word = KL_CANARY_WELL;
+    } else if (suspect != NULL && kl_canary_prove(s, suspect)) {
+        word = KL_CANARY_WELL;
+    } else {
+        word = ask_others_locked(s, suspect == NULL ? NULL : suspect->ref.id);
+        if (suspect != NULL && word == KL_CANARY_WELL)
+            word = KL_CANARY_KEY_ILL;
+        else if (suspect != NULL)
+            word = KL_CANARY_ILL;
+    }
+    if (word == KL_CANARY_WELL && c->passed_ms < not_before_ms)
+        c->passed_ms = began;
+    (void)pthread_mutex_unlock(&c->lock);
+    return word;
+}
+
+enum kl_canary_word kl_canary_ask_others(struct kl_session *s,
+                                         const uint8_t id[static KL_KEY_ID_LEN])
+{
+    struct kl_canary *c = &s->worker->canary;
+    (void)pthread_mutex_lock(&c->lock);
+    enum kl_canary_word word = ask_others_locked(s, id);
+    (void)pthread_mutex_unlock(&c->lock);
+    return word;
+}
+
+void kl_canary_note(struct kl_worker *w, const struct kl_key *key)
+{
+    struct kl_canary *c = &w->canary;
+    int64_t now = kl_clock_mono_ms();
+    if (now - atomic_load_explicit(&c->noted_ms, memory_order_relaxed) < 1000)
+        return;
+    if (pthread_mutex_trylock(&c->lock) != 0)
+        return; /* next time */
+    atomic_store_explicit(&c->noted_ms, now, memory_order_relaxed);
+    c->good = key->ref;
+    c->have_good = true;
+    (void)pthread_mutex_unlock(&c->lock);
+}

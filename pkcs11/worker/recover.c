@@ -1,0 +1,150 @@
+#include "pkcs11/worker/recover.h"
+
+#include "base/clock.h"
+#include "pkcs11/worker/ckr.h"
+#include "pkcs11/worker/session.h"
+
+#include <openssl/crypto.h>
+#include <string.h>
+
+#define RESULT_HOLDS_MS 1000
+
+static enum kl_code condemn(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err)
+{
+    atomic_store(&s->worker->condemned, true);
+    return kl_ckr_fail(err, KL_TOKEN_UNAVAILABLE, rv, what, "the token does not work");
+}
+
+/* The data's fault or the token's? */
+static enum kl_code ask(struct kl_session *s, const struct kl_key *key, CK_RV rv, bool fresh,
+                        const char *what, struct kl_err *err)
+{
+    int64_t now = kl_clock_mono_ms();
+    switch (kl_canary_ask(s, key, fresh ? now + 1 : now - RESULT_HOLDS_MS)) {
+    case KL_CANARY_WELL:
+        return kl_ckr_fail(err, KL_BAD_INPUT, rv, what, "the token refused the data");
+    case KL_CANARY_KEY_ILL:
+        return kl_ckr_fail(err, KL_TOKEN_KEY_MISSING, rv, what,
+                           "the key does not work while others on the token do");
+    case KL_CANARY_MUTE: /* a token without any key, and logged in: all that can be said */
+        if (key == NULL && kl_session_logged_in(s))
+            return kl_ckr_fail(err, KL_BAD_INPUT, rv, what, "the token refused");
+        break;
+    case KL_CANARY_ILL:
+        break;
+    }
+    return condemn(s, rv, what, err);
+}
+
+static enum kl_code judge(struct kl_session *s, const struct kl_key *key, CK_RV rv,
+                          const char *what, struct kl_err *err)
+{
+    switch (kl_ckr_class(rv)) {
+    case KL_CKR_REQUEST:
+        return kl_ckr_fail(err, KL_BAD_INPUT, rv, what, "the token refused the data");
+    case KL_CKR_AMBIGUOUS:
+        return ask(s, key, rv, false, what, err);
+    case KL_CKR_SUSPECT:
+        return ask(s, key, rv, true, what, err);
+    case KL_CKR_LOAD:
+        return kl_ckr_fail(err, KL_TOKEN_BUSY, rv, what, "the token has no room left");
+    case KL_CKR_REFUSED:
+        return kl_ckr_fail(err, KL_TOKEN_UNSUPPORTED, rv, what, "the token does not do this");
+    case KL_CKR_OURS:
+        return kl_ckr_fail(err, KL_INTERNAL, rv, what, "the token was asked wrongly");
+    case KL_CKR_GOOD:
+    case KL_CKR_SESSION:
+    case KL_CKR_HANDLE:
+    case KL_CKR_TOKEN:
+    case KL_CKR_LIBRARY:
+    case KL_CKR_PIN:
+        break;
+    }
+    return condemn(s, rv, what, err);
+}
+
+/* The token says that the key is not there. A token that has gone, or has lost our login, says the
+ * same. */
+static enum kl_code confirm_missing(struct kl_session *s, const uint8_t *id, bool known,
+                                    struct kl_err *err)
+{
+    if (!kl_session_logged_in(s))
+        return condemn(s, CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo", err);
+    enum kl_canary_word word = kl_canary_ask_others(s, id);
+    if (word == KL_CANARY_ILL || (word == KL_CANARY_MUTE && known))
+        return condemn(s, CKR_OBJECT_HANDLE_INVALID, "C_FindObjects", err);
+    return kl_fail(err, KL_TOKEN_KEY_MISSING, "C_FindObjects", "the key is not on the token");
+}
+
+static bool is_named(const struct kl_key_ref *ref)
+{
+    static const uint8_t any[KL_SPKI_HASH_LEN];
+    return memcmp(ref->spki_hash, any, sizeof any) != 0;
+}
+
+static enum kl_code get_key(struct kl_session *s, const struct kl_key_ref *ref, bool known,
+                            struct kl_key *ret, struct kl_err *err)
+{
+    CK_RV rv = kl_session_ensure(s);
+    if (rv != CKR_OK)
+        return judge(s, NULL, rv, "C_OpenSession", err);
+    struct kl_key key;
+    enum kl_code code = kl_keys_get(s->worker->keys, s, ref->id, &key, &rv, err);
+    if (code == KL_TOKEN_UNAVAILABLE) {
+        kl_session_drop(s);
+        if (kl_ckr_class(rv) == KL_CKR_HANDLE) {
+            kl_keys_forget(s->worker->keys, ref->id);
+            return confirm_missing(s, ref->id, true, err);
+        }
+        return judge(s, NULL, rv, "C_FindObjects", err);
+    }
+    if (code == KL_TOKEN_KEY_MISSING)
+        return confirm_missing(s, ref->id, known, err);
+    if (code != KL_OK)
+        return code;
+    if (is_named(ref) && memcmp(ref->spki_hash, key.ref.spki_hash, KL_SPKI_HASH_LEN) != 0)
+        return kl_fail(err, KL_TOKEN_KEY_MISSING, "C_GetAttributeValue",
+                       "another key has the key's id on the token");
+    *ret = key;
+    return KL_OK;
+}
+
+enum kl_code kl_recover_key(struct kl_session *s, const struct kl_key_ref *ref, struct kl_key *ret,
+                            struct kl_err *err)
+{
+    return get_key(s, ref, kl_keys_knows(s->worker->keys, ref->id), ret, err);
+}
+
+enum kl_code kl_recover_run(struct kl_session *s, const struct kl_key_ref *ref, kl_key_op *op,
+                            void *arg, const char *what, struct kl_err *err)
+{
+    struct kl_key key;
+    bool known = kl_keys_knows(s->worker->keys, ref->id);
+    for (int attempt = 0;; attempt++) {
+        enum kl_code code = get_key(s, ref, known, &key, err);
+        if (code != KL_OK)
+            return code;
+        CK_RV rv = kl_session_ensure(s);
+        if (rv == CKR_OK)
+            rv = op(s, &key, arg);
+        if (rv == CKR_OK) {
+            kl_canary_note(s->worker, &key);
+            return KL_OK;
+        }
+        kl_session_drop(s); /* there is no portable way to cancel what it was doing */
+        enum kl_ckr_class class = kl_ckr_class(rv);
+        if (attempt > 0 || (class != KL_CKR_SESSION && class != KL_CKR_HANDLE))
+            return judge(s, &key, rv, what, err);
+        if (class == KL_CKR_HANDLE)
+            kl_keys_forget(s->worker->keys, ref->id);
+    }
+}
+
+enum kl_code kl_recover_fault(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err)
+{
+    kl_session_drop(s);
+    enum kl_code code = judge(s, NULL, rv, what, err);
+    if (code != KL_BAD_INPUT)
+        return code;
+    return kl_ckr_fail(err, KL_TOKEN_UNSUPPORTED, rv, what, "the token refused");
+}

@@ -1,0 +1,29 @@
+/* What to do about an error of the module: one ladder for all calls. New session -> find the key
+ * again -> ask the canary -> give up this process. A login is never repeated here: the PIN is wiped
+ * after the first, and only a new worker logs in again. */
+#ifndef KL_PKCS11_WORKER_RECOVER_H
+#define KL_PKCS11_WORKER_RECOVER_H
+
+#include "pkcs11/worker/worker.h"
+
+/** One attempt at an idempotent operation with a key; the session is open. */
+typedef CK_RV kl_key_op(struct kl_session *s, const struct kl_key *key, void *arg);
+
+/** Run op with the key that ref names, at most twice. KL_BAD_INPUT: the token is well, so the data
+ * is at fault (the caller says so in its own words). KL_TOKEN_KEY_MISSING, KL_TOKEN_AMBIGUOUS,
+ * KL_TOKEN_UNSUPPORTED, KL_TOKEN_BUSY. KL_TOKEN_UNAVAILABLE condemns the worker. `what` is the C_
+ * function for the error. */
+enum kl_code kl_recover_run(struct kl_session *s, const struct kl_key_ref *ref, kl_key_op *op,
+                            void *arg, const char *what, struct kl_err *err) KL_MUST_USE;
+
+/** The key that ref names, compared with its fingerprint (all zero = any). Errors as
+ * kl_recover_run. A key counts as missing only after the login and other keys were found well. */
+enum kl_code kl_recover_key(struct kl_session *s, const struct kl_key_ref *ref, struct kl_key *ret,
+                            struct kl_err *err) KL_MUST_USE;
+
+/** An error of a call that has no key to blame (random, generate, wrap …): KL_TOKEN_BUSY,
+ * KL_TOKEN_UNSUPPORTED (the token is well and refuses), or KL_TOKEN_UNAVAILABLE with the worker
+ * condemned. Drops the session. */
+enum kl_code kl_recover_fault(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err);
+
+#endif

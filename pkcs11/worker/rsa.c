@@ -1,0 +1,93 @@
+#include "pkcs11/worker/rsa.h"
+
+#include "pkcs11/worker/oaep.h"
+
+#include <openssl/err.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+KL_AUTO_DEFINE(evp_pkey, EVP_PKEY, EVP_PKEY_free);
+KL_AUTO_DEFINE(evp_pkey_ctx, EVP_PKEY_CTX, EVP_PKEY_CTX_free);
+
+bool kl_rsa_ciphertext_fits(const struct kl_key *key, const uint8_t *cipher, size_t n)
+{
+    return n == key->size_bytes && memcmp(cipher, key->modulus, n) < 0;
+}
+
+static CK_RV decrypt_raw(struct kl_session *s, const struct kl_key *key, const uint8_t *cipher,
+                         uint8_t em[static KL_RSA_MAX])
+{
+    CK_MECHANISM raw = {.mechanism = CKM_RSA_X_509};
+    CK_ULONG k = key->size_bytes, got = KL_RSA_MAX;
+    CK_RV rv = kl_f(s)->C_DecryptInit(s->handle, &raw, key->handle);
+    if (rv == CKR_OK)
+        rv = kl_f(s)->C_Decrypt(s->handle, (CK_BYTE *)cipher, k, em, &got);
+    if (rv != CKR_OK)
+        return rv;
+    if (got > k)
+        return CKR_GENERAL_ERROR;
+    memmove(em + (k - got), em,
+            got); /* some modules strip leading zeros; an OAEP block has one always */
+    memset(em, 0, k - got);
+    return CKR_OK;
+}
+
+CK_RV kl_rsa_decrypt(struct kl_session *s, const struct kl_key *key, const struct kl_mech *m,
+                     bool native, const uint8_t *cipher, uint8_t out[static KL_RSA_MAX],
+                     size_t *ret_len, bool *ret_bad)
+{
+    *ret_bad = false;
+    if (!native) {
+        uint8_t em[KL_RSA_MAX];
+        CK_RV rv = decrypt_raw(s, key, cipher, em);
+        if (rv == CKR_OK)
+            *ret_bad = kl_oaep_unpad(m, em, key->size_bytes, out, ret_len) != KL_OK;
+        kl_wipe(em, sizeof em);
+        return rv;
+    }
+    struct kl_mech_call call;
+    CK_ULONG got = KL_RSA_MAX;
+    CK_RV rv = kl_f(s)->C_DecryptInit(s->handle, kl_mech_prepare(m, &call), key->handle);
+    if (rv == CKR_OK)
+        rv = kl_f(s)->C_Decrypt(s->handle, (CK_BYTE *)cipher, key->size_bytes, out, &got);
+    if (rv == CKR_OK && got > key->size_bytes)
+        return CKR_GENERAL_ERROR;
+    if (rv == CKR_OK)
+        *ret_len = got;
+    return rv;
+}
+
+enum kl_code kl_rsa_encrypt(const struct kl_key *key, const struct kl_mech *m, const uint8_t *plain,
+                            size_t n, uint8_t out[static KL_RSA_MAX])
+{
+    const uint8_t *der = key->spki;
+    size_t len = KL_RSA_MAX;
+    if (n + 2 * m->digest_bytes + 2 > key->size_bytes)
+        return KL_TOO_BIG;
+    KL_AUTO(evp_pkey) pkey = d2i_PUBKEY(NULL, &der, (long)key->spki_len);
+    KL_AUTO(evp_pkey_ctx) ctx = pkey == NULL ? NULL : EVP_PKEY_CTX_new(pkey, NULL);
+    bool done = ctx != NULL && EVP_PKEY_encrypt_init(ctx) > 0 &&
+                EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) > 0 &&
+                EVP_PKEY_CTX_set_rsa_oaep_md(ctx, m->md()) > 0 &&
+                EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, m->md()) > 0 &&
+                EVP_PKEY_encrypt(ctx, out, &len, plain, n) > 0 && len == key->size_bytes;
+    ERR_clear_error();
+    return done ? KL_OK : KL_CRYPTO;
+}
+
+CK_RV kl_rsa_round_trip(struct kl_session *s, const struct kl_key *key, const struct kl_mech *m,
+                        bool native, const uint8_t *plain, size_t n, bool *ret_ok)
+{
+    uint8_t cipher[KL_RSA_MAX], back[KL_RSA_MAX];
+    size_t got = 0;
+    bool bad = true;
+    *ret_ok = false;
+    if (kl_rsa_encrypt(key, m, plain, n, cipher) != KL_OK)
+        return CKR_OK;
+    CK_RV rv = kl_rsa_decrypt(s, key, m, native, cipher, back, &got, &bad);
+    if (rv == CKR_OK)
+        *ret_ok = !bad && got == n && memcmp(back, plain, n) == 0;
+    kl_wipe(back, sizeof back);
+    return rv;
+}
