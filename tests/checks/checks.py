@@ -36,7 +36,7 @@ ONLY_IN = [
 BANNED = {
     "strcpy stpcpy strcat sprintf vsprintf gets": "no bound; use snprintf or base/buf",
     "strncpy strncat": "may lack the final NUL; use snprintf or base/buf",
-    "system popen execlp execvp": "goes through a shell or PATH",
+    "system popen": "goes through a shell",
     "atoi atol atoll atof": "no error; use strtol with checks",
     "alloca": "unbounded stack",
     "rand srand random srandom drand48 rand_r": "not for keys, and tests want a printed seed",
@@ -44,12 +44,13 @@ BANNED = {
     "ctime asctime gmtime localtime strerror": "shared buffer; use the _r form",
     "setjmp longjmp": "jumps past the clean-up",
 }
+TESTS_MAY = {"system", "popen"}
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 600
 WORDS = [
     (r"\b(T[O]DO|FIX[M]E|X[X]X|HA[C]K)\b(?!\([a-z]+\))", "work left over without an owner"),
     (r"\bnot (yet )?implemented\b|(?i:\bst[u]b(s|bed)?\b|\bdummy\b|\bplace" + "holder\b)", "a piece that is not there"),
-    (r"/(ho[m]e|ro[o]t|Us[e]rs|wo[r]k|fa[r]m)/", "a path of one machine"),
+    (r"/(ho[m]e|Us[e]rs|wo[r]k|fa[r]m)/", "a path of one machine"),
 ]
 
 
@@ -179,7 +180,8 @@ def check_banned(root):
     for path in walk(root, FOLDERS, (".c", ".h")):
         for n, line in enumerate(code_only(read(root, path)).splitlines(), 1):
             for m in pattern.finditer(line):
-                yield f"{path}:{n}: {m.group(1)}: {why[m.group(1)]}"
+                if not (path.startswith("tests/") and m.group(1) in TESTS_MAY):
+                    yield f"{path}:{n}: {m.group(1)}: {why[m.group(1)]}"
 
 
 def check_words(root):
