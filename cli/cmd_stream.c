@@ -72,7 +72,7 @@ static const struct kl_option rewrap_options[] = {
 
 static const struct kl_command commands[] = {
     {.verb = "encrypt",
-     .summary = "Encrypt a file or stream under a fresh data key that the service wraps",
+     .summary = "encrypt a file or stream under a fresh data key that the service wraps",
      .text =
          "Reads FILE or standard input and writes a container. The data key is made here, wrapped "
          "by the key on the token before anything is read or written, and forgotten at the end.\n"
@@ -87,7 +87,7 @@ static const struct kl_command commands[] = {
      .remote = true,
      .run = kl_stream_encrypt},
     {.verb = "decrypt",
-     .summary = "Decrypt a container",
+     .summary = "decrypt a container",
      .text =
          "Needs no key name: the container names the key version that opens it. Only hosts that "
          "KLUIS_URL and KLUIS_VAULT_URL vouch for are asked.\n"
@@ -104,7 +104,7 @@ static const struct kl_command commands[] = {
      .remote = true,
      .run = kl_stream_decrypt},
     {.verb = "inspect",
-     .summary = "Show what a container says about itself",
+     .summary = "show what a container says about itself",
      .text =
          "Reads the header and both wrap slots. Needs neither the service nor a key, so it shows "
          "what is written there, not that it is authentic; decrypt proves that.",
@@ -116,7 +116,7 @@ static const struct kl_command commands[] = {
      .lists = true,
      .run = kl_stream_inspect},
     {.verb = "rewrap",
-     .summary = "Put containers under another version of their key, without touching the data",
+     .summary = "put containers under another version of their key, without touching the data",
      .text =
          "Unwraps each data key with the version that the file names, wraps it under the newest "
          "(or --to-version), and writes that beside the old wrap. The encrypted data stays as it "
@@ -138,7 +138,7 @@ static const struct kl_command commands[] = {
 };
 
 const struct kl_noun kl_noun_stream = {
-    .summary = "Encrypted streams and containers",
+    .summary = "encrypted streams and containers",
     .commands = commands,
     .command_count = KL_COUNT(commands),
 };

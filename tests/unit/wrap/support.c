@@ -177,7 +177,8 @@ struct bytes sealed(struct fake_kek *f, const struct bytes *plain,
 enum kl_code unsealed(struct fake_kek *f, const struct bytes *container, struct bytes *ret_plain,
                       struct kl_err *err)
 {
-    const struct kl_unseal_options options = {.verify_first = false};
+    const struct kl_stream_options stream = {.in_order = true};
+    const struct kl_unseal_options options = {.stream = &stream};
     const int in = file_of(container), out = file_of(NULL);
     uint64_t n = 0;
     enum kl_code code = kl_unseal(&f->kek, &options, in, out, &n, err);
