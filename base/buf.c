@@ -38,7 +38,8 @@ static bool reserve(struct kl_buf *b, size_t n)
     size_t room = b->room != 0 ? b->room * 2 : 256;
     if (room < wanted)
         room = wanted;
-    char *bigger = realloc(b->bytes, room);
+    char *bigger =
+        kl_wiping_realloc(b->bytes, room); /* kl_buf_wipe must not miss an outgrown copy */
     if (bigger == NULL) {
         b->failed = true;
         return false;

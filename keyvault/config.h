@@ -4,10 +4,12 @@
 #define KL_KEYVAULT_CONFIG_H
 
 #include "base/conf.h"
+#include "base/log.h"
 #include "pkcs11/token.h"
 
 struct kl_service_config {
     char *listen, *origin, *tenant, *certificate, *private_key, *database, *state_dir;
+    char *log_level;                 /* debug, info, warning, error */
     int64_t io_threads, job_threads; /* 0 = number of processors */
     int64_t max_body, max_header, max_connections, max_per_address;
     int64_t handshake_ms, request_ms, idle_ms, token_lifetime_ms;
@@ -21,7 +23,8 @@ struct kl_audit_config {
 };
 
 struct kl_config {
-    struct kl_conf *file; /* owns everything below */
+    struct kl_conf *file;          /* owns everything below */
+    struct kl_conf_section *kinds; /* what the file was parsed against */
     const struct kl_service_config *service;
     const struct kl_audit_config *audit;
     const struct kl_token_config *const *tokens;
@@ -32,7 +35,12 @@ struct kl_config {
 enum kl_code kl_config_load(const char *path, struct kl_config **ret,
                             struct kl_err *err) KL_MUST_USE;
 void kl_config_free(struct kl_config *c);
+enum kl_log_level kl_config_log_level(const struct kl_config *c);
+/** The effective configuration, defaults included. */
+void kl_config_print(const struct kl_config *c, struct kl_buf *out);
 /** The sample file with every key, its range, its default and its help. */
 void kl_config_sample(struct kl_buf *out);
+
+KL_AUTO_DEFINE(config, struct kl_config, kl_config_free);
 
 #endif

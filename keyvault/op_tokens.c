@@ -133,7 +133,7 @@ void kl_op_audit_head(struct kl_op *op)
 {
     uint64_t seq = 0;
     char chain[65];
-    kl_chain_head(op->service->audit, &seq, chain);
+    kl_audit_log_head(op->service->audit, &seq, chain);
     kl_admin_reply(op, 200,
                    json_pack("{s:I, s:s, s:o}", "seq", (json_int_t)seq, "chain", chain, "keys",
                              audit_keys(op->service->audit_key)));

@@ -2,12 +2,13 @@
 #ifndef KL_KEYVAULT_SERVICE_H
 #define KL_KEYVAULT_SERVICE_H
 
-#include "base/chain_log.h"
+#include "keyvault/audit_log.h"
 #include "keyvault/auth/authorize.h"
 #include "keyvault/config.h"
 #include "keyvault/model/model.h"
 
 struct kl_jobs; /* keyvault/jobs.h: the threads that may block */
+struct kl_gate; /* keyvault/gate.h: proofs of private halves */
 
 struct kl_service {
     const struct kl_config *config;
@@ -15,8 +16,9 @@ struct kl_service {
     size_t token_count;
     struct kl_model *model;
     struct kl_authenticator *authenticator;
-    struct kl_chain_log *audit;
+    struct kl_audit_log *audit;
     struct kl_jobs *jobs;
+    struct kl_gate *gate;
     struct kl_key_version *issuer_key, *audit_key;
     struct kl_origin origin; /* the service's own public origin */
     int64_t started_unix;

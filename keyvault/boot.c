@@ -1,0 +1,248 @@
+#include "keyvault/boot.h"
+
+#include "base/clock.h"
+#include "base/http_server.h"
+#include "base/log.h"
+#include "base/tls.h"
+#include "keyvault/auth/origin.h"
+#include "keyvault/gate.h"
+#include "keyvault/housekeeping.h"
+#include "keyvault/jobs.h"
+#include "keyvault/request.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define TOKEN_WAIT_MS 30000 /* for tokens to leave KL_TOKEN_STARTING at the start */
+#define JOBS_WAITING  1024
+#define STOP_SLACK_MS 5000
+
+struct kl_running {
+    struct kl_service service;
+    const struct kl_config *config;
+    int lock;
+    SSL_CTX *tls;
+    struct kl_http_server *http;
+    struct kl_housekeeping *housekeeping;
+};
+
+static unsigned processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+static void wait_for_tokens(const struct kl_service *s)
+{
+    int64_t until = kl_clock_mono_ms() + TOKEN_WAIT_MS;
+    for (size_t i = 0; i < s->token_count; i++) {
+        struct kl_token_status status;
+        kl_token_status(s->tokens[i], &status);
+        while (status.state == KL_TOKEN_STARTING && kl_clock_mono_ms() < until) {
+            (void)usleep(2000);
+            kl_token_status(s->tokens[i], &status);
+        }
+        if (status.state != KL_TOKEN_READY)
+            kl_log(KL_LOG_ERROR, "token not ready name=%s: %s", s->tokens[i]->name, status.text);
+    }
+}
+
+/* All workers start side by side. */
+static enum kl_code open_tokens(struct kl_running *r, struct kl_err *err)
+{
+    struct kl_service *s = &r->service;
+    const struct kl_config *c = r->config;
+    s->tokens = calloc(c->token_count, sizeof *s->tokens);
+    if (s->tokens == NULL)
+        return kl_fail(err, KL_NO_MEMORY, "tokens", "No memory for the tokens");
+    for (size_t i = 0; i < c->token_count; i++) {
+        struct kl_token_config own = *c->tokens[i];
+        if (own.state_dir == NULL)
+            own.state_dir = c->service->state_dir;
+        enum kl_code code = kl_token_open(&own, 0, &s->tokens[i], err);
+        if (code != KL_OK)
+            return code;
+        s->token_count++;
+    }
+    wait_for_tokens(s);
+    return KL_OK;
+}
+
+static enum kl_code open_model(struct kl_running *r, struct kl_err *err)
+{
+    struct kl_service *s = &r->service;
+    const struct kl_service_config *c = r->config->service;
+    const struct kl_model_config model_config = {
+        .database = c->database, .tokens = s->tokens, .token_count = s->token_count};
+    enum kl_code code = kl_model_open(&model_config, &s->model, err);
+    if (code == KL_OK && c->tenant != NULL)
+        code = kl_model_set_tenant(s->model, c->tenant, err);
+    return code == KL_OK ? kl_origin_parse(c->origin, &s->origin, err) : code;
+}
+
+/* Keys of the service itself live on the first token of the configuration. */
+static enum kl_code open_system_keys(struct kl_service *s, struct kl_err *err)
+{
+    struct kl_token_status status;
+    const struct kl_key_spec rsa = {
+        .type = KL_KEY_RSA, .bits = 2048, .profile = KL_PROFILE_FIXED, .may_sign = true};
+    const struct kl_key_spec ec = {
+        .type = KL_KEY_EC, .curve = KL_CURVE_P256, .profile = KL_PROFILE_FIXED, .may_sign = true};
+    kl_token_status(s->tokens[0], &status);
+    bool has_ec = status.caps.curves_ok[KL_CURVE_P256] != 0 &&
+                  (status.caps.algs & (UINT32_C(1) << KL_ALG_ES256)) != 0;
+    enum kl_code code =
+        kl_model_system_key(s->model, s->tokens[0], "issuer", &rsa, &s->issuer_key, err);
+    if (code == KL_OK)
+        code = kl_model_system_key(s->model, s->tokens[0], "audit", has_ec ? &ec : &rsa,
+                                   &s->audit_key, err);
+    return code == KL_OK ? KL_OK : kl_err_prefix(err, "the service's own keys");
+}
+
+static enum kl_code open_authenticator(struct kl_running *r, struct kl_err *err)
+{
+    struct kl_service *s = &r->service;
+    struct kl_buf origin = KL_BUF_INIT(KL_HOST_MAX + 32);
+    kl_origin_put(&origin, &s->origin);
+    const struct kl_authenticator_config config = {
+        .model = s->model,
+        .issuer_key = s->issuer_key,
+        .origin = kl_buf_text(&origin),
+        .tenant = kl_model_tenant(s->model),
+        .token_lifetime_s = r->config->service->token_lifetime_ms / 1000};
+    enum kl_code code = kl_authenticator_new(&config, &s->authenticator, err);
+    kl_buf_done(&origin);
+    return code;
+}
+
+static enum kl_code open_audit(struct kl_running *r, bool accept_loss, struct kl_err *err)
+{
+    enum kl_code code = kl_audit_log_open(r->config->audit, r->service.audit_key, accept_loss,
+                                          &r->service.audit, err);
+    if (code == KL_CORRUPT)
+        return kl_err_prefix(err,
+                             "the audit log was tampered with or its end is missing (look at it "
+                             "with kluis audit verify; --accept-audit-loss goes on after a "
+                             "missing end)");
+    return code;
+}
+
+static enum kl_code open_threads(struct kl_running *r, struct kl_err *err)
+{
+    const struct kl_service_config *c = r->config->service;
+    unsigned threads = c->job_threads > 0 ? (unsigned)c->job_threads
+                       : processors() > 2 ? 2 * processors()
+                                          : 4;
+    r->service.gate = kl_gate_new(c->wrap_proof_ms);
+    if (r->service.gate == NULL)
+        return kl_fail(err, KL_NO_MEMORY, "gate", "No memory for the wrap gate");
+    enum kl_code code = kl_jobs_start(threads, JOBS_WAITING, &r->service.jobs, err);
+    return code == KL_OK ? kl_housekeeping_run(r->housekeeping, err) : code;
+}
+
+static enum kl_code open_http(struct kl_running *r, struct kl_err *err)
+{
+    const struct kl_service_config *c = r->config->service;
+    enum kl_code code = kl_tls_server(c->certificate, c->private_key, &r->tls, err);
+    if (code != KL_OK)
+        return code;
+    const struct kl_http_server_config config = {
+        .listen = c->listen,
+        .io_threads = c->io_threads > 0 ? (unsigned)c->io_threads : processors(),
+        .tls = r->tls,
+        .max_header_bytes = (size_t)c->max_header,
+        .max_body_bytes = (size_t)c->max_body,
+        .max_connections = (unsigned)c->max_connections,
+        .max_per_address = (unsigned)c->max_per_address,
+        .handshake_ms = c->handshake_ms,
+        .request_ms = c->request_ms,
+        .idle_ms = c->idle_ms,
+        .handler = kl_server_handle,
+        .arg = &r->service};
+    return kl_http_server_start(&config, &r->http, err);
+}
+
+enum kl_code kl_boot(const struct kl_config *config, bool accept_audit_loss,
+                     struct kl_running **ret, struct kl_err *err)
+{
+    struct kl_running *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return kl_fail(err, KL_NO_MEMORY, "boot", "No memory for the service");
+    r->config = r->service.config = config;
+    r->service.started_unix = kl_clock_unix();
+    r->lock = -1;
+    enum kl_code code = kl_routes_compile(err);
+    if (code == KL_OK)
+        code = kl_boot_lock(config->service->state_dir, &r->lock, err);
+    if (code == KL_OK)
+        code = open_tokens(r, err);
+    if (code == KL_OK)
+        code = open_model(r, err);
+    if (code == KL_OK)
+        code = kl_housekeeping_new(&r->service, &r->housekeeping, err);
+    if (code == KL_OK)
+        code = open_system_keys(&r->service, err);
+    if (code == KL_OK)
+        code = open_authenticator(r, err);
+    if (code == KL_OK)
+        code = open_audit(r, accept_audit_loss, err);
+    if (code == KL_OK)
+        code = open_threads(r, err);
+    if (code == KL_OK)
+        code = open_http(r, err);
+    if (code != KL_OK) {
+        kl_boot_stop(r);
+        return code;
+    }
+    kl_log(KL_LOG_INFO, "serving origin=%s port=%u tokens=%zu", config->service->origin,
+           (unsigned)kl_http_server_port(r->http), r->service.token_count);
+    *ret = r;
+    return KL_OK;
+}
+
+void kl_boot_reload(struct kl_running *r)
+{
+    SSL_CTX *fresh = NULL;
+    struct kl_err err;
+    const struct kl_service_config *c = r->config->service;
+    if (kl_tls_server(c->certificate, c->private_key, &fresh, &err) != KL_OK) {
+        kl_log_err(KL_LOG_ERROR, "certificate not reloaded", &err);
+        return;
+    }
+    kl_http_server_set_tls(r->http, fresh);
+    SSL_CTX_free(r->tls);
+    r->tls = fresh;
+    kl_log(KL_LOG_INFO, "certificate reloaded");
+}
+
+/* A request may wait for a token as long as the token's slow deadline. */
+static int64_t longest_call_ms(const struct kl_config *c)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < c->token_count; i++)
+        if (c->tokens[i]->slow_deadline_ms > longest)
+            longest = c->tokens[i]->slow_deadline_ms;
+    return longest + STOP_SLACK_MS;
+}
+
+void kl_boot_stop(struct kl_running *r)
+{
+    struct kl_service *s = &r->service;
+    if (r->http != NULL)
+        kl_http_server_stop(r->http, longest_call_ms(r->config));
+    kl_housekeeping_free(r->housekeeping);
+    kl_jobs_stop(s->jobs);
+    kl_authenticator_free(s->authenticator);
+    kl_audit_log_close(s->audit);
+    for (size_t i = 0; i < s->token_count; i++)
+        kl_token_close(s->tokens[i]);
+    kl_gate_free(s->gate);
+    kl_key_version_unref(s->issuer_key);
+    kl_key_version_unref(s->audit_key);
+    kl_model_close(s->model);
+    free(s->tokens);
+    SSL_CTX_free(r->tls);
+    if (r->lock >= 0)
+        (void)close(r->lock);
+    free(r);
+}

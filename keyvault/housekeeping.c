@@ -1,0 +1,140 @@
+#include "keyvault/housekeeping.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#define LOOK_MS  500
+#define SWEEP_MS 60000
+
+struct kl_housekeeping {
+    struct kl_service *service;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool running, stopping;
+    uint64_t *generations; /* of each token when it was last reconciled */
+};
+
+static void reconcile(struct kl_service *service)
+{
+    struct kl_reconcile_report report = {0};
+    struct kl_err err;
+    if (kl_model_reconcile(service->model, &report, &err) != KL_OK) {
+        kl_log_err(KL_LOG_ERROR, "reconciliation", &err);
+        return;
+    }
+    bool alarm = report.missing_on_token > 0 || report.tampered > 0;
+    kl_log(alarm ? KL_LOG_ERROR : KL_LOG_INFO,
+           "reconciled rolled_back=%u purges_finished=%u missing_on_token=%u unknown_on_token=%u "
+           "tampered=%u",
+           report.rolled_back, report.purges_finished, report.missing_on_token,
+           report.unknown_on_token, report.tampered);
+}
+
+/* True when a token is ready that was not, or has a new worker. */
+static bool tokens_changed(struct kl_housekeeping *h)
+{
+    bool changed = false;
+    for (size_t i = 0; i < h->service->token_count; i++) {
+        struct kl_token_status status;
+        kl_token_status(h->service->tokens[i], &status);
+        if (status.state == KL_TOKEN_READY && status.generation != h->generations[i]) {
+            h->generations[i] = status.generation;
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+static void sweep(struct kl_service *s)
+{
+    struct kl_err err;
+    unsigned purged = 0;
+    if (kl_model_tick(s->model, &err) != KL_OK)
+        kl_log_err(KL_LOG_WARNING, "trusted clock", &err);
+    if (kl_model_sweep(s->model, &purged, &err) != KL_OK)
+        kl_log_err(KL_LOG_WARNING, "sweep", &err);
+    if (purged > 0)
+        kl_log(KL_LOG_INFO, "swept purged=%u", purged);
+}
+
+/* False when the thread is to end. */
+static bool pause_ms(struct kl_housekeeping *h, long ms)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ms * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    (void)pthread_mutex_lock(&h->lock);
+    if (!h->stopping)
+        (void)pthread_cond_timedwait(&h->wake, &h->lock, &until);
+    bool go_on = !h->stopping;
+    (void)pthread_mutex_unlock(&h->lock);
+    return go_on;
+}
+
+static void *look_after(void *arg)
+{
+    struct kl_housekeeping *h = arg;
+    int64_t next_sweep = kl_clock_mono_ms();
+    do {
+        if (tokens_changed(h))
+            reconcile(h->service);
+        if (kl_clock_mono_ms() >= next_sweep) {
+            sweep(h->service);
+            next_sweep = kl_clock_mono_ms() + SWEEP_MS;
+        }
+    } while (pause_ms(h, LOOK_MS));
+    return NULL;
+}
+
+enum kl_code kl_housekeeping_new(struct kl_service *service, struct kl_housekeeping **ret,
+                                 struct kl_err *err)
+{
+    struct kl_housekeeping *h = calloc(1, sizeof *h);
+    pthread_condattr_t monotonic;
+    if (h != NULL)
+        h->generations = calloc(service->token_count + 1, sizeof *h->generations);
+    if (h == NULL || h->generations == NULL) {
+        free(h);
+        return kl_fail(err, KL_NO_MEMORY, "housekeeping", "No memory for the housekeeping");
+    }
+    h->service = service;
+    (void)pthread_mutex_init(&h->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&h->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    if (tokens_changed(h)) /* looked at first: a worker that comes up meanwhile is done later */
+        reconcile(service);
+    *ret = h;
+    return KL_OK;
+}
+
+enum kl_code kl_housekeeping_run(struct kl_housekeeping *h, struct kl_err *err)
+{
+    if (pthread_create(&h->thread, NULL, look_after, h) != 0)
+        return kl_fail(err, KL_IO, "pthread_create", "The housekeeping thread cannot be started");
+    h->running = true;
+    return KL_OK;
+}
+
+void kl_housekeeping_free(struct kl_housekeeping *h)
+{
+    if (h == NULL)
+        return;
+    (void)pthread_mutex_lock(&h->lock);
+    h->stopping = true;
+    (void)pthread_cond_broadcast(&h->wake);
+    (void)pthread_mutex_unlock(&h->lock);
+    if (h->running)
+        (void)pthread_join(h->thread, NULL);
+    (void)pthread_cond_destroy(&h->wake);
+    (void)pthread_mutex_destroy(&h->lock);
+    free(h->generations);
+    free(h);
+}

@@ -1,0 +1,230 @@
+#include "keyvault/gate.h"
+#include "keyvault/ops.h"
+#include "keyvault/public_op.h"
+#include "keyvault/wire.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+#define VALUE_MAX 1024 /* bytes; the longest input that fits any operation is a modulus of 512 */
+
+/* An encrypt or wrapKey that waits for the wrap gate. */
+struct waiting {
+    struct kl_op *op;
+    const struct kl_api_alg *alg;
+    size_t n;
+    uint8_t plain[VALUE_MAX];
+};
+
+/* The steps that all operations with a key share: find, gate, algorithm. */
+static enum kl_code begin(struct kl_op *op, enum kl_key_op use, enum kl_alg_use kind,
+                          const struct kl_api_alg **ret_alg)
+{
+    const char *name = NULL;
+    enum kl_code code = kl_op_need_body(op);
+    if (code == KL_OK)
+        code =
+            kl_key_find(op->service->model, op->vault, op->name, op->version, &op->key, &op->err);
+    if (code == KL_OK)
+        code = kl_gate_check(op->key, use, kl_clock_unix(), &op->err);
+    if (code == KL_OK)
+        code = kl_wire_text(op->body, "alg", &name, &op->err);
+    return code == KL_OK ? kl_alg_for_key(name, kind, op->key, ret_alg, &op->err) : code;
+}
+
+/* {"kid":"…","value":"…"}: written without a tree and never moved, since the value may be a data
+ * key. */
+static void reply_value(struct kl_op *op, const void *value, size_t n)
+{
+    struct kl_buf json = KL_BUF_INIT(8192);
+    kl_buf_reserve(&json, 512 + KL_B64URL_LEN(n));
+    kl_buf_puts(&json, "{\"kid\":\"");
+    kl_wire_put_id(&json, &op->origin, "keys", op->key->name, op->key->version);
+    kl_buf_puts(&json, "\",\"value\":\"");
+    kl_b64url_put(&json, value, n);
+    kl_buf_puts(&json, "\"}");
+    kl_op_reply_buf(op, 200, &json);
+}
+
+static enum kl_code submit(struct kl_op *op, const struct kl_token_request *req,
+                           struct kl_token *token, kl_token_done *done)
+{
+    if (token == NULL)
+        return kl_fail(&op->err, KL_TOKEN_UNAVAILABLE, "token", "The token is not configured");
+    return kl_token_submit(token, req, done, op, &op->err);
+}
+
+static void private_done(void *arg, struct kl_token_reply *reply)
+{
+    struct kl_op *op = arg;
+    if (reply->code != KL_OK) {
+        op->err = reply->err;
+        (void)kl_op_ok(op, reply->code);
+        return;
+    }
+    kl_gate_mark(op->key);
+    reply_value(op, kl_secret_bytes(reply->output), kl_secret_len(reply->output));
+}
+
+/* A ciphertext that cannot be one is refused in the very words of one that does not decrypt. */
+static enum kl_code check_ciphertext(struct kl_op *op, size_t n)
+{
+    if (n == op->key->bits / 8)
+        return KL_OK;
+    return kl_fail(&op->err, KL_DECRYPT_FAILED, "C_Decrypt", "Decryption failed");
+}
+
+static void private_op(struct kl_op *op, enum kl_key_op use, enum kl_alg_use kind,
+                       enum kl_token_call call)
+{
+    const struct kl_api_alg *alg = NULL;
+    uint8_t input[VALUE_MAX];
+    size_t n = 0;
+    enum kl_code code = begin(op, use, kind, &alg);
+    if (code == KL_OK)
+        code = kl_wire_bytes(op->body, "value", input, sizeof input, &n, &op->err);
+    if (code == KL_OK && call == KL_CALL_DECRYPT)
+        code = check_ciphertext(op, n);
+    else if (code == KL_OK && n != alg->digest_len)
+        code = kl_fail(&op->err, KL_BAD_INPUT, "sign",
+                       "The digest must have %zu bytes for algorithm '%s'", alg->digest_len,
+                       alg->name);
+    if (code == KL_OK) {
+        const struct kl_token_request req = {
+            .call = call, .alg = alg->token, .key = op->key->ref, .input = input, .input_len = n};
+        code = submit(op, &req, op->key->token, private_done);
+        if (code == KL_OK)
+            return; /* the op belongs to the callback now */
+    }
+    (void)kl_op_ok(op, code);
+}
+
+void kl_op_decrypt(struct kl_op *op)
+{
+    private_op(op, KL_OP_DECRYPT, KL_USE_CIPHER, KL_CALL_DECRYPT);
+}
+
+void kl_op_unwrap(struct kl_op *op)
+{
+    private_op(op, KL_OP_UNWRAP, KL_USE_CIPHER, KL_CALL_DECRYPT);
+}
+
+void kl_op_sign(struct kl_op *op)
+{
+    private_op(op, KL_OP_SIGN, KL_USE_SIGNATURE, KL_CALL_SIGN);
+}
+
+static void encrypt_now(struct kl_op *op, const struct kl_api_alg *alg, const uint8_t *plain,
+                        size_t n)
+{
+    uint8_t sealed[KL_MAX_MODULUS];
+    size_t len = 0;
+    if (kl_op_ok(op, kl_public_encrypt(alg, op->key, plain, n, sealed, &len, &op->err)))
+        reply_value(op, sealed, len);
+}
+
+static void proven(void *arg, const struct kl_err *err)
+{
+    struct waiting *w = arg;
+    if (err != NULL)
+        kl_op_fail(w->op, err);
+    else
+        encrypt_now(w->op, w->alg, w->plain, w->n);
+    kl_wipe(w, sizeof *w);
+    free(w);
+}
+
+static void encrypt(struct kl_op *op, enum kl_key_op use)
+{
+    const struct kl_api_alg *alg = NULL;
+    uint8_t plain[VALUE_MAX];
+    size_t n = 0;
+    struct waiting *w = NULL;
+    enum kl_code code = begin(op, use, KL_USE_CIPHER, &alg);
+    if (code == KL_OK)
+        code = kl_wire_bytes(op->body, "value", plain, sizeof plain, &n, &op->err);
+    if (!kl_op_ok(op, code))
+        goto done;
+    if (n > kl_alg_max_plain(alg, op->key->bits) || kl_gate_open(op->service->gate, alg, op->key)) {
+        encrypt_now(op, alg, plain, n);
+        goto done;
+    }
+    w = malloc(sizeof *w);
+    if (w == NULL) {
+        (void)kl_op_ok(op, kl_fail(&op->err, KL_NO_MEMORY, "encrypt", "No memory"));
+        goto done;
+    }
+    *w = (struct waiting){.op = op, .alg = alg, .n = n};
+    memcpy(w->plain, plain, n);
+    kl_gate_prove(op->service->gate, alg, op->key, proven, w);
+done:
+    kl_wipe(plain, sizeof plain);
+}
+
+void kl_op_encrypt(struct kl_op *op)
+{
+    encrypt(op, KL_OP_ENCRYPT);
+}
+
+void kl_op_wrap(struct kl_op *op)
+{
+    encrypt(op, KL_OP_WRAP);
+}
+
+void kl_op_verify(struct kl_op *op)
+{
+    const struct kl_api_alg *alg = NULL;
+    uint8_t digest[VALUE_MAX], signature[VALUE_MAX];
+    size_t digest_len = 0, n = 0;
+    bool valid = false;
+    enum kl_code code = begin(op, KL_OP_VERIFY, KL_USE_SIGNATURE, &alg);
+    if (code == KL_OK)
+        code = kl_wire_bytes(op->body, "digest", digest, sizeof digest, &digest_len, &op->err);
+    if (code == KL_OK)
+        code = kl_wire_bytes(op->body, "value", signature, sizeof signature, &n, &op->err);
+    if (code == KL_OK && digest_len != alg->digest_len)
+        code = kl_fail(&op->err, KL_BAD_INPUT, "verify",
+                       "The digest must have %zu bytes for algorithm '%s'", alg->digest_len,
+                       alg->name);
+    if (code == KL_OK)
+        code = kl_public_verify(alg, op->key, digest, signature, n, &valid, &op->err);
+    if (!kl_op_ok(op, code))
+        return;
+    struct kl_buf json = KL_BUF_INIT(64);
+    kl_buf_printf(&json, "{\"value\":%s}", valid ? "true" : "false");
+    kl_op_reply_buf(op, 200, &json);
+}
+
+static void random_done(void *arg, struct kl_token_reply *reply)
+{
+    struct kl_op *op = arg;
+    if (reply->code != KL_OK) {
+        op->err = reply->err;
+        (void)kl_op_ok(op, reply->code);
+        return;
+    }
+    struct kl_buf json = KL_BUF_INIT(1024);
+    kl_buf_reserve(&json, 512);
+    kl_buf_puts(&json, "{\"value\":\"");
+    kl_b64url_put(&json, kl_secret_bytes(reply->output), kl_secret_len(reply->output));
+    kl_buf_puts(&json, "\"}");
+    kl_op_reply_buf(op, 200, &json);
+}
+
+void kl_op_random(struct kl_op *op)
+{
+    int64_t count = 0;
+    enum kl_code code = kl_op_need_body(op);
+    if (code == KL_OK)
+        code = kl_json_int(op->body, "count", 1, 128, &count, &op->err);
+    if (code == KL_OK && count == 0)
+        code = kl_fail(&op->err, KL_BAD_INPUT, "rng", "Property count is required: 1 to 128");
+    if (code == KL_OK) {
+        const struct kl_token_request req = {.call = KL_CALL_RANDOM, .count = (uint32_t)count};
+        code = submit(op, &req, op->vault->token, random_done);
+        if (code == KL_OK)
+            return;
+    }
+    (void)kl_op_ok(op, code);
+}

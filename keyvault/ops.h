@@ -1,0 +1,33 @@
+/* Handlers of the rows in route.c, and the few steps that they share. See op.h for the rules. */
+#ifndef KL_KEYVAULT_OPS_H
+#define KL_KEYVAULT_OPS_H
+
+#include "base/buf.h"
+#include "keyvault/op.h"
+#include "keyvault/service.h"
+
+/* op_keys.c */
+kl_op_handler kl_op_key_create, kl_op_key_get, kl_op_key_update, kl_op_key_rotate;
+/* op_list.c */
+kl_op_handler kl_op_key_list, kl_op_key_versions, kl_op_deleted_list;
+/* op_crypto.c */
+kl_op_handler kl_op_encrypt, kl_op_decrypt, kl_op_wrap, kl_op_unwrap, kl_op_sign, kl_op_verify,
+    kl_op_random;
+/* op_deleted.c */
+kl_op_handler kl_op_key_delete, kl_op_deleted_get, kl_op_deleted_recover, kl_op_deleted_purge;
+/* op_backup.c */
+kl_op_handler kl_op_key_backup, kl_op_key_restore;
+/* op_health.c */
+kl_op_handler kl_op_healthz, kl_op_readyz, kl_op_metrics;
+
+/** End with JSON in a buffer, which is taken, and wiped once it is sent. 500 when the buffer has
+ * failed. */
+void kl_op_reply_buf(struct kl_op *op, int status, struct kl_buf *json);
+/** End with the KeyBundle of op->key. */
+void kl_op_reply_bundle(struct kl_op *op);
+/** End with op->err, which holds `code`, unless that is KL_OK. True = go on. */
+bool kl_op_ok(struct kl_op *op, enum kl_code code);
+/** The body, or KL_BAD_INPUT when there is none. */
+enum kl_code kl_op_need_body(struct kl_op *op) KL_MUST_USE;
+
+#endif

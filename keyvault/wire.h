@@ -1,0 +1,77 @@
+/* JSON of the keys API <-> structs: bodies, identifiers, page tokens. No I/O, no tokens, no model
+ * calls. Answers are written into buffers by hand (no tree in between); requests come as parsed
+ * trees. Not thread safe per buffer. Source: reference of the Key Vault data plane, sections 3.1,
+ * 4, 5. */
+#ifndef KL_KEYVAULT_WIRE_H
+#define KL_KEYVAULT_WIRE_H
+
+#include "base/json.h"
+#include "keyvault/model/model.h"
+
+#define KL_TAGS_MAX       15
+#define KL_TAG_TEXT_MAX   256 /* characters of a name and of a value */
+#define KL_ANSWER_CEILING ((size_t)4 << 20)
+
+/* --- answers --- */
+
+/** Append the identifier ORIGIN/COLLECTION/NAME[/VERSION], without quotes; version may be NULL. */
+void kl_wire_put_id(struct kl_buf *out, const struct kl_origin *origin, const char *collection,
+                    const char *name, const char *version);
+/** "Recoverable+Purgeable" and its kin, by retention and purge protection. */
+const char *kl_wire_recovery_level(const struct kl_vault *vault);
+
+/** Append a KeyBundle. */
+void kl_wire_put_bundle(struct kl_buf *out, const struct kl_origin *origin,
+                        const struct kl_vault *vault, const struct kl_key_version *key);
+/** Append a DeletedKeyBundle. */
+void kl_wire_put_deleted(struct kl_buf *out, const struct kl_origin *origin,
+                         const struct kl_vault *vault, const struct kl_deleted_key *deleted);
+/** Append a KeyItem; `versioned`: the identifier names the version. */
+void kl_wire_put_item(struct kl_buf *out, const struct kl_origin *origin,
+                      const struct kl_vault *vault, const struct kl_key_version *key,
+                      bool versioned);
+/** Append a DeletedKeyItem: row `i` of a deleted page. */
+void kl_wire_put_deleted_item(struct kl_buf *out, const struct kl_origin *origin,
+                              const struct kl_vault *vault, const struct kl_key_page *page,
+                              size_t i);
+
+/* --- requests --- */
+
+/** The strings that a parsed request borrows live here; end with kl_wire_tags_done. */
+struct kl_wire_tags {
+    struct kl_buf text; /* JSON object, compact */
+};
+void kl_wire_tags_done(struct kl_wire_tags *t);
+
+/** Body of create. `how->tags_json` points into `tags`. KL_BAD_INPUT naming what is wrong. */
+enum kl_code kl_wire_parse_create(const json_t *body, struct kl_key_create *how,
+                                  struct kl_wire_tags *tags, struct kl_err *err) KL_MUST_USE;
+
+/** Body of update, with the values that the patch points to. */
+struct kl_wire_patch {
+    struct kl_key_patch patch;
+    bool enabled;
+    int64_t nbf, exp;
+    unsigned ops;
+    struct kl_wire_tags tags;
+};
+/** `type` is the key's: key_ops must fit it. End with kl_wire_tags_done(&ret->tags). */
+enum kl_code kl_wire_parse_patch(const json_t *body, enum kl_key_type type,
+                                 struct kl_wire_patch *ret, struct kl_err *err) KL_MUST_USE;
+
+/** Member `name` as base64url into out[room]; absent, empty or malformed is KL_BAD_INPUT. */
+enum kl_code kl_wire_bytes(const json_t *body, const char *name, uint8_t *out, size_t room,
+                           size_t *ret_len, struct kl_err *err) KL_MUST_USE;
+/** Member `name` as text that must be there. */
+enum kl_code kl_wire_text(const json_t *body, const char *name, const char **ret,
+                          struct kl_err *err) KL_MUST_USE;
+
+/* --- pages --- */
+
+/** Append the $skiptoken of a listing: opaque for clients, bound to the kind of listing. */
+void kl_wire_put_skiptoken(struct kl_buf *out, const char *listing, const char *marker);
+/** The marker of a token that kl_wire_put_skiptoken made for the same listing. KL_BAD_INPUT. */
+enum kl_code kl_wire_parse_skiptoken(const char *token, const char *listing, char *out, size_t room,
+                                     struct kl_err *err) KL_MUST_USE;
+
+#endif
