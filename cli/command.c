@@ -22,7 +22,7 @@ static const struct kl_given *find_given(const struct kl_cmd *cmd, const char *n
         if (o != NULL && strcmp(o->name, name) == 0)
             return &cmd->given[i];
     }
-    assert(!"the handler asks for an option that its row lacks");
+    assert(false && "the handler asks for an option that its row lacks");
     abort();
 }
 
@@ -151,6 +151,7 @@ void kl_cmd_done(struct kl_cmd *cmd)
 
 /* ---- talking to the human ---- */
 
+KL_PRINTF(2, 0)
 static void say(const char *prefix, const char *fmt, va_list args)
 {
     char line[1024];
