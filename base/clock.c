@@ -37,8 +37,9 @@ void kl_clock_shift(int64_t wall_seconds, int64_t mono_ms)
 
 void kl_clock_iso(int64_t unix_ms, char out[static 32])
 {
+    unix_ms = unix_ms < 0 ? 0 : unix_ms; /* no clock of ours stood before 1970 */
     time_t seconds = (time_t)(unix_ms / 1000);
-    struct tm utc;
+    struct tm utc = {0};
     (void)gmtime_r(&seconds, &utc);
     size_t used = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &utc);
     (void)snprintf(out + used, 32 - used, ".%03d0000Z", (int)(unix_ms % 1000));

@@ -1,6 +1,7 @@
 #include "base/encoding.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -197,6 +198,8 @@ void kl_random(void *bytes, size_t n)
     uint8_t *p = bytes;
     while (n > 0) {
         ssize_t got = getrandom(p, n, 0);
+        if (got < 0 && errno == EINTR) /* only reads above 256 bytes can be interrupted */
+            continue;
         if (got <= 0)
             abort();
         p += got;

@@ -4,11 +4,13 @@
 #include <openssl/err.h>
 #include <string.h>
 
+KL_PRINTF(4, 0)
 static void fill(struct kl_err *err, enum kl_code code, const char *op, const char *fmt, va_list ap)
 {
-    *err = (struct kl_err){.code = code};
-    (void)snprintf(err->op, sizeof err->op, "%s", op != NULL ? op : "");
-    (void)vsnprintf(err->text, sizeof err->text, fmt, ap);
+    struct kl_err fresh = {.code = code}; /* the arguments may point into *err */
+    (void)snprintf(fresh.op, sizeof fresh.op, "%s", op != NULL ? op : "");
+    (void)vsnprintf(fresh.text, sizeof fresh.text, fmt, ap);
+    *err = fresh;
 }
 
 enum kl_code kl_fail(struct kl_err *err, enum kl_code code, const char *op, const char *fmt, ...)

@@ -22,7 +22,9 @@ struct transfer {
 
 static void set_up_curl(void)
 {
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    /* curl's copies of bearer tokens and answers are wiped too. */
+    (void)curl_global_init_mem(CURL_GLOBAL_DEFAULT, kl_wiping_malloc, kl_wiping_free,
+                               kl_wiping_realloc, strdup, calloc);
 }
 
 static size_t on_body(char *bytes, size_t one, size_t n, void *arg)
@@ -135,14 +137,6 @@ static bool add_header(struct curl_slist **list, const char *line)
     if (longer != NULL)
         *list = longer;
     return longer != NULL;
-}
-
-/* curl copies list entries into plain memory, so the bearer's copy is wiped by hand. */
-static void free_headers(struct curl_slist *list)
-{
-    for (struct curl_slist *h = list; h != NULL; h = h->next)
-        kl_wipe(h->data, strlen(h->data));
-    curl_slist_free_all(list);
 }
 
 static bool add_bearer(struct curl_slist **list, struct kl_secret *bearer)
@@ -279,7 +273,7 @@ enum kl_code kl_http_do(struct kl_http_client *c, struct kl_http_exchange *x, st
         (void)kl_fail(err, code, "curl", "no memory for a request");
     (void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
     (void)curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, NULL);
-    free_headers(headers);
+    curl_slist_free_all(headers);
     if (code != KL_OK)
         kl_http_exchange_done(x);
     return code;

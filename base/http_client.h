@@ -20,6 +20,7 @@ enum kl_code kl_http_client_new(const struct kl_http_client_config *config, stru
                                 struct kl_err *err) KL_MUST_USE;
 void kl_http_client_free(struct kl_http_client *c);
 
+/** Zero it, fill the first part, use it for any number of exchanges. */
 struct kl_http_exchange {
     /* in */
     const char *method, *url;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -72,14 +73,20 @@ static enum kl_code sync_folder_of(const char *path, struct kl_err *err)
 enum kl_code kl_io_replace_file(const char *path, mode_t mode, const void *bytes, size_t n,
                                 struct kl_err *err)
 {
+    static atomic_uint count; /* threads may replace the same file: the last one wins whole */
     char temp[PATH_MAX];
-    if ((size_t)snprintf(temp, sizeof temp, "%s.new.%d", path, (int)getpid()) >= sizeof temp)
+    if ((size_t)snprintf(temp, sizeof temp, "%s.new.%d.%u", path, (int)getpid(),
+                         atomic_fetch_add(&count, 1)) >= sizeof temp)
         return kl_fail(err, KL_BAD_INPUT, "open", "the path %s is too long", path);
     (void)unlink(temp);
     int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0)
         return kl_fail_errno(err, "open", "%s cannot be created", temp);
-    enum kl_code code = kl_io_write_all(fd, bytes, n, err);
+    enum kl_code code = KL_OK;
+    if (fchmod(fd, mode) != 0) /* the umask may have taken bits away */
+        code = kl_fail_errno(err, "fchmod", "%s cannot get its mode", temp);
+    if (code == KL_OK)
+        code = kl_io_write_all(fd, bytes, n, err);
     if (code == KL_OK && fsync(fd) != 0)
         code = kl_fail_errno(err, "fsync", "%s cannot be synced", temp);
     if (close(fd) != 0 && code == KL_OK)
@@ -96,14 +103,16 @@ enum kl_code kl_io_replace_file(const char *path, mode_t mode, const void *bytes
 enum kl_code kl_io_make_dirs(const char *path, mode_t mode, struct kl_err *err)
 {
     char part[PATH_MAX];
-    if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part)
-        return kl_fail(err, KL_BAD_INPUT, "mkdir", "the path %s is too long", path);
+    struct stat st;
+    if (*path == 0 || (size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part)
+        return kl_fail(err, KL_BAD_INPUT, "mkdir", "the path %s is empty or too long", path);
     for (char *p = part + 1;; p++) {
         const bool end = *p == 0;
         if (*p != '/' && !end)
             continue;
         *p = 0;
-        if (mkdir(part, mode) != 0 && errno != EEXIST)
+        if (mkdir(part, mode) != 0 &&
+            (errno != EEXIST || stat(part, &st) != 0 || !S_ISDIR(st.st_mode)))
             return kl_fail_errno(err, "mkdir", "folder %s cannot be made", part);
         if (end)
             return KL_OK;
@@ -116,6 +125,8 @@ enum kl_code kl_io_own_folder(char *out, size_t room, struct kl_err *err)
     ssize_t n = readlink("/proc/self/exe", out, room - 1);
     if (n < 0)
         return kl_fail_errno(err, "readlink", "/proc/self/exe cannot be read");
+    if ((size_t)n == room - 1)
+        return kl_fail(err, KL_TOO_BIG, "readlink", "the path of the executable is too long");
     out[n] = 0;
     char *slash = strrchr(out, '/');
     if (slash != NULL)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ void kl_log(enum kl_log_level level, const char *fmt, ...)
     static const char *const words[] = {"debug", "info", "warning", "error"};
     if ((int)level < atomic_load(&threshold))
         return;
+    int before = errno; /* a log line must not change what the caller is about to look at */
     char line[1200], when[32];
     kl_clock_iso(kl_clock_unix_ms(), when);
     int head = snprintf(line, sizeof line, "%.23sZ %s %s ", when, atomic_load(&program_name),
@@ -35,6 +37,7 @@ void kl_log(enum kl_log_level level, const char *fmt, ...)
     line[n++] = '\n';
     ssize_t written = write(STDERR_FILENO, line, n);
     (void)written; /* nowhere left to complain */
+    errno = before;
 }
 
 void kl_log_err(enum kl_log_level level, const char *what, const struct kl_err *err)

@@ -9,7 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* One mapping per secret: locked and undumped page by page, so neighbours on the heap are not concerned. */
+/* One mapping per secret: locked and undumped page by page, so neighbours on the heap are not
+ * concerned. */
 struct kl_secret {
     uint8_t *bytes; /* mapped: len used, one NUL behind it */
     size_t len, mapped, ceiling;
@@ -123,8 +124,9 @@ bool kl_secret_equal(const struct kl_secret *a, const struct kl_secret *b)
 
 static void drop_line_end(struct kl_secret *s)
 {
-    if (s->len > 0 && s->bytes[s->len - 1] == '\n')
-        s->bytes[--s->len] = 0;
+    if (s->len == 0 || s->bytes[s->len - 1] != '\n')
+        return;
+    s->bytes[--s->len] = 0;
     if (s->len > 0 && s->bytes[s->len - 1] == '\r')
         s->bytes[--s->len] = 0;
 }
@@ -132,14 +134,15 @@ static void drop_line_end(struct kl_secret *s)
 enum kl_code kl_secret_read_fd(int fd, const char *name, size_t ceiling, struct kl_secret **ret,
                                struct kl_err *err)
 {
-    KL_AUTO(secret) s = kl_secret_new(ceiling + 2);
+    KL_AUTO(secret)
+    s = kl_secret_new(ceiling + 3); /* a line end, and one byte to see that there is more */
     if (s == NULL)
         return kl_fail(err, KL_NO_MEMORY, "mmap", "no memory to read %s", name);
     for (;;) {
         size_t have = s->len;
-        size_t room = ceiling + 2 - have < 4096 ? ceiling + 2 - have : 4096;
+        size_t room = ceiling + 3 - have < 4096 ? ceiling + 3 - have : 4096;
         if (room == 0)
-            return kl_fail(err, KL_TOO_BIG, "read", "%s holds more than %zu bytes", name, ceiling);
+            break;
         enum kl_code code = kl_secret_resize(s, have + room);
         if (code != KL_OK)
             return kl_fail(err, code, "read", "%s cannot be read", name);
@@ -155,6 +158,9 @@ enum kl_code kl_secret_read_fd(int fd, const char *name, size_t ceiling, struct 
     drop_line_end(s);
     if (s->len == 0)
         return kl_fail(err, KL_BAD_INPUT, "read", "%s is empty", name);
+    if (s->len > ceiling)
+        return kl_fail(err, KL_TOO_BIG, "read", "%s holds more than %zu bytes", name, ceiling);
+    s->ceiling = ceiling;
     *ret = kl_take(s);
     return KL_OK;
 }
