@@ -2,6 +2,7 @@
 
 #include "pkcs11/worker/attr.h"
 #include "pkcs11/worker/ckr.h"
+#include "pkcs11/worker/create.h"
 #include "pkcs11/worker/durable.h"
 #include "pkcs11/worker/recover.h"
 #include "pkcs11/worker/session.h"
@@ -32,18 +33,20 @@ static enum kl_code find_label(struct kl_session *s, const char *label, CK_OBJEC
     return KL_OK;
 }
 
-/* SENSITIVE, not EXTRACTABLE, and the flag that the key is for. */
+/* SENSITIVE, not EXTRACTABLE, not for decrypting (which would open what it wraps), and the flag
+ * that the key is for. */
 static enum kl_code check_flags(struct kl_session *s, CK_OBJECT_HANDLE key, const char *label,
                                 CK_ATTRIBUTE_TYPE purpose, struct kl_err *err)
 {
-    CK_BBOOL sensitive = CK_FALSE, extractable = CK_TRUE, for_it = CK_FALSE;
+    CK_BBOOL sensitive = CK_FALSE, extractable = CK_TRUE, decrypts = CK_TRUE, for_it = CK_FALSE;
     CK_ATTRIBUTE attrs[] = {KL_ATTR_VALUE(CKA_SENSITIVE, sensitive),
                             KL_ATTR_VALUE(CKA_EXTRACTABLE, extractable),
-                            KL_ATTR_VALUE(purpose, for_it)};
+                            KL_ATTR_VALUE(CKA_DECRYPT, decrypts), KL_ATTR_VALUE(purpose, for_it)};
     CK_RV rv = kl_attr_read(kl_f(s), s->handle, key, attrs, KL_COUNT(attrs));
     if (rv != CKR_OK)
         return kl_recover_fault(s, rv, "C_GetAttributeValue", err);
-    if (sensitive != CK_TRUE || extractable != CK_FALSE || for_it != CK_TRUE)
+    if (sensitive != CK_TRUE || extractable != CK_FALSE || decrypts != CK_FALSE ||
+        for_it != CK_TRUE)
         return kl_fail(err, KL_TOKEN_READBACK, "C_GetAttributeValue",
                        "the key labelled %s on the token was not made by kluis", label);
     return KL_OK;
@@ -62,9 +65,22 @@ enum kl_code kl_secret_key_domain(struct kl_session *s, CK_OBJECT_HANDLE *ret, s
     return code;
 }
 
+/* C_GenerateKey with all rows; when refused, with fewer from the end, down to `least`. */
+static CK_RV make_with_ladder(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
+                              CK_MECHANISM_TYPE mechanism, CK_ATTRIBUTE *attrs, CK_ULONG count,
+                              CK_ULONG least, CK_OBJECT_HANDLE *ret)
+{
+    CK_MECHANISM how = {.mechanism = mechanism};
+    CK_RV rv;
+    do
+        rv = f->C_GenerateKey(session, &how, attrs, count, ret);
+    while (kl_create_is_template_error(rv) && count-- > least);
+    return rv;
+}
+
+/* Usage flags are said even where they are false: SoftHSM 2.6.1 makes them true otherwise. */
 static CK_RV make_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret)
 {
-    CK_MECHANISM how = {.mechanism = CKM_GENERIC_SECRET_KEY_GEN};
     static const CK_KEY_TYPE type = CKK_GENERIC_SECRET;
     CK_ATTRIBUTE attrs[] = {
         KL_ATTR_VALUE(CKA_CLASS, secret_class),
@@ -77,8 +93,15 @@ static CK_RV make_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret)
         KL_ATTR_VALUE(CKA_VERIFY, yes),
         KL_ATTR_VALUE(CKA_VALUE_LEN, key_bytes),
         KL_ATTR(CKA_LABEL, KL_MAC_LABEL, sizeof KL_MAC_LABEL - 1),
+        KL_ATTR_VALUE(CKA_ENCRYPT, no),
+        KL_ATTR_VALUE(CKA_DECRYPT, no),
+        KL_ATTR_VALUE(CKA_WRAP, no),
+        KL_ATTR_VALUE(CKA_UNWRAP, no),
+        KL_ATTR_VALUE(CKA_DERIVE, no),
+        KL_ATTR_VALUE(CKA_MODIFIABLE, no),
     };
-    return kl_f(s)->C_GenerateKey(s->handle, &how, attrs, KL_COUNT(attrs), ret);
+    return make_with_ladder(kl_f(s), s->handle, CKM_GENERIC_SECRET_KEY_GEN, attrs, KL_COUNT(attrs),
+                            10, ret);
 }
 
 static enum kl_code find_or_make_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret,
@@ -122,11 +145,9 @@ enum kl_code kl_secret_key_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret, stru
 CK_RV kl_secret_key_make_domain(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE so)
 {
     static const CK_KEY_TYPE type = CKK_AES;
-    CK_MECHANISM how = {.mechanism = CKM_AES_KEY_GEN};
     CK_ATTRIBUTE inner[] = {KL_ATTR_VALUE(CKA_SENSITIVE, yes),
                             KL_ATTR_VALUE(CKA_WRAP_WITH_TRUSTED, yes)};
-    /* PRIVATE is false because the SO cannot handle private objects; MODIFIABLE and the
-       UNWRAP_TEMPLATE go first when a module refuses them */
+    /* PRIVATE is false because the SO cannot handle private objects */
     CK_ATTRIBUTE attrs[] = {
         KL_ATTR_VALUE(CKA_CLASS, secret_class),
         KL_ATTR_VALUE(CKA_KEY_TYPE, type),
@@ -141,17 +162,14 @@ CK_RV kl_secret_key_make_domain(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE so)
         KL_ATTR_VALUE(CKA_DECRYPT, no),
         KL_ATTR_VALUE(CKA_VALUE_LEN, key_bytes),
         KL_ATTR(CKA_LABEL, KL_DOMAIN_LABEL, sizeof KL_DOMAIN_LABEL - 1),
+        KL_ATTR_VALUE(CKA_SIGN, no),
+        KL_ATTR_VALUE(CKA_VERIFY, no),
+        KL_ATTR_VALUE(CKA_DERIVE, no),
         KL_ATTR_VALUE(CKA_MODIFIABLE, no),
         KL_ATTR(CKA_UNWRAP_TEMPLATE, inner, sizeof inner),
     };
-    CK_RV rv = CKR_OK;
-    for (CK_ULONG left_out = 0; left_out <= 2; left_out++) {
-        CK_OBJECT_HANDLE key;
-        rv = f->C_GenerateKey(so, &how, attrs, KL_COUNT(attrs) - left_out, &key);
-        if (rv == CKR_OK)
-            break;
-    }
-    return rv;
+    CK_OBJECT_HANDLE key;
+    return make_with_ladder(f, so, CKM_AES_KEY_GEN, attrs, KL_COUNT(attrs), 13, &key);
 }
 
 CK_RV kl_secret_key_hmac(struct kl_session *s, CK_OBJECT_HANDLE key, const void *bytes, size_t n,
