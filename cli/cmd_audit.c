@@ -103,9 +103,9 @@ static enum kl_code keys_from_service(struct evidence *e, const json_t *head, co
     }
     if (all.len > 0)
         code = add_keys(e, kl_buf_text(&all), all.len, "the service", err);
-    if (code == KL_OK && all.len > 0)
-        (void)kl_io_replace_file(cache, 0644, all.bytes, all.len,
-                                 NULL); /* a read-only folder is fine */
+    if (code == KL_OK && all.len > 0 &&
+        kl_io_replace_file(cache, 0644, all.bytes, all.len, NULL) != KL_OK)
+        kl_cmd_say("The keys were not kept beside the log: its folder cannot be written.");
     kl_buf_done(&all);
     return code;
 }

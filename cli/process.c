@@ -132,8 +132,9 @@ static void listen_for_prompt(struct talk *t, int fd, const char *text, size_t n
         /* an answer too few ends the talk: end of file */
         const char *answer = *t->answers != NULL ? *t->answers++ : "\004";
 
-        (void)kl_io_write_all(fd, answer, strlen(answer), NULL);
-        (void)kl_io_write_all(fd, "\n", 1, NULL);
+        if (kl_io_write_all(fd, answer, strlen(answer), NULL) != KL_OK ||
+            kl_io_write_all(fd, "\n", 1, NULL) != KL_OK)
+            return; /* it is gone; its exit code tells */
     }
 }
 

@@ -1,0 +1,324 @@
+/* The development site's daemons. */
+#include "base/clock.h"
+#include "base/http_client.h"
+#include "base/io.h"
+#include "cli/command.h"
+#include "cli/dev_site.h"
+#include "cli/process.h"
+#include "cli/target.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { READY_MS = 120000, GRACE_MS = 10000 };
+
+/* ---- the first principal ---- */
+
+static enum kl_code note_client(struct kl_dev_site *s, const struct kl_buf *answer,
+                                struct kl_err *err)
+{
+    KL_AUTO(json) client = NULL;
+    struct kl_buf copy = KL_BUF_INIT(4096);
+    const char *id = NULL;
+    enum kl_code code = kl_json_parse(kl_buf_text(answer), answer->len, &client, err);
+
+    if (code == KL_OK)
+        code = kl_json_string(client, "clientId", &id, err);
+    if (code == KL_OK && id == NULL)
+        code = kl_fail(err, KL_CORRUPT, "kluisd", "kluisd --bootstrap named no clientId");
+    if (code != KL_OK)
+        return kl_err_prefix(err, "kluisd --bootstrap");
+    kl_buf_put(&copy, answer->bytes, answer->len);
+    code = kl_dev_write(s, "client.json", &copy, err);
+    return code == KL_OK ? kl_target_format(&s->client_id, err, "%s", id) : code;
+}
+
+static enum kl_code bootstrap_as(struct kl_dev_site *s, const char *name, int *ret_status,
+                                 struct kl_err *err)
+{
+    KL_AUTO(char) program = NULL;
+    KL_AUTO(char) config = NULL;
+    KL_AUTO(char) secret = NULL;
+    struct kl_buf answer = KL_BUF_INIT(4096);
+    enum kl_code code = kl_process_beside("kluisd", &program, err);
+
+    if (code == KL_OK)
+        code = kl_dev_path(s, KL_DEV_CONFIG, &config, err);
+    if (code == KL_OK)
+        code = kl_dev_path(s, KL_DEV_SECRET, &secret, err);
+    if (code != KL_OK)
+        return code;
+    char *argv[] = {program,
+                    (char[]){"--config"},
+                    config,
+                    (char[]){"--bootstrap"},
+                    (char *)(uintptr_t)name,
+                    (char[]){"--secret-file"},
+                    secret,
+                    NULL};
+
+    (void)unlink(secret); /* left by a call that was killed: nobody knows whose it is */
+    code = kl_process_run(argv, &answer, ret_status, err);
+    if (code == KL_OK && *ret_status == 0)
+        code = note_client(s, &answer, err);
+    kl_buf_done(&answer);
+    return code;
+}
+
+enum kl_code kl_dev_bootstrap(struct kl_dev_site *s, struct kl_err *err)
+{
+    enum { TAKEN = 4, TRIES = 20 };
+    int status = TAKEN;
+    char name[16] = "admin";
+    enum kl_code code = KL_OK;
+
+    if (s->client_id != NULL)
+        return KL_OK;
+    /* when an earlier call was killed between the principal and our note of it, the name is taken
+     * and its secret lost */
+    for (int i = 2; code == KL_OK && status == TAKEN && i < TRIES; i++) {
+        code = bootstrap_as(s, name, &status, err);
+        snprintf(name, sizeof(name), "admin-%d", i);
+    }
+    if (code == KL_OK && status != 0)
+        code = kl_fail(err, KL_IO, "kluisd",
+                       "kluisd could not make the database and the first principal");
+    if (code == KL_OK)
+        kl_dev_say(s, "database and principal made");
+    return code;
+}
+
+/* ---- start ---- */
+
+pid_t kl_dev_running(const struct kl_dev_site *s)
+{
+    KL_AUTO(char) pid = NULL;
+    KL_AUTO(char) config = NULL;
+
+    if (kl_dev_path(s, KL_DEV_PID, &pid, NULL) != KL_OK ||
+        kl_dev_path(s, KL_DEV_CONFIG, &config, NULL) != KL_OK)
+        return 0;
+    return kl_process_of_file(pid, config);
+}
+
+/* The last lines that kluisd wrote since `from`, to standard error. */
+static void show_log(const struct kl_dev_site *s, long from)
+{
+    enum { TAIL = 4096 };
+    KL_AUTO(char) path = NULL;
+    KL_AUTO(file) in = NULL;
+    char line[512];
+
+    if (kl_dev_path(s, KL_DEV_LOG, &path, NULL) != KL_OK)
+        return;
+    in = fopen(path, "re");
+    if (in == NULL || fseek(in, 0, SEEK_END) != 0)
+        return;
+    if (ftell(in) - from > TAIL)
+        from = ftell(in) - TAIL;
+    if (fseek(in, from, SEEK_SET) != 0)
+        return;
+    kl_cmd_say("The last lines of %s:", path);
+    while (fgets(line, sizeof(line), in) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        kl_cmd_say("  %s", line);
+    }
+}
+
+static long log_size(const char *path)
+{
+    KL_AUTO(file) in = fopen(path, "re");
+
+    return in != NULL && fseek(in, 0, SEEK_END) == 0 ? ftell(in) : 0;
+}
+
+/* One question; *ret_ready when the answer is 200. Not being reachable yet is no error. */
+static enum kl_code ask_ready(struct kl_http_client *c, const char *url, bool *ret_ready,
+                              char *ret_why, size_t room)
+{
+    struct kl_http_exchange x = {.method = "GET", .url = url};
+    struct kl_err why = {0};
+    enum kl_code code = kl_http_do(c, &x, &why);
+
+    *ret_ready = code == KL_OK && x.status == 200;
+    if (code == KL_OK)
+        snprintf(ret_why, room, "it answers status %ld: %.200s", x.status,
+                 (const char *)kl_secret_bytes(x.answer));
+    else
+        snprintf(ret_why, room, "%.300s", why.text);
+    kl_http_exchange_done(&x);
+    return code;
+}
+
+static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *err)
+{
+    KL_AUTO(char) ca = NULL;
+    KL_AUTO(char) url = NULL;
+    KL_AUTO(http_client) client = NULL;
+    char why[400] = "";
+    int64_t deadline = kl_clock_mono_ms() + READY_MS;
+    bool ready = false;
+    enum kl_code code = kl_dev_path(s, KL_DEV_CA, &ca, err);
+
+    if (code == KL_OK)
+        code = kl_target_format(&url, err, "https://localhost:%lld/readyz", (long long)s->port);
+    if (code == KL_OK) {
+        struct kl_http_client_config config = {.ca_file = ca,
+                                               .connect_ms = 2000,
+                                               .total_ms = 5000,
+                                               .max_answer_bytes = 65536,
+                                               .user_agent = "kluis-dev/" KLUIS_VERSION};
+
+        code = kl_http_client_new(&config, &client, err);
+    }
+    while (code == KL_OK && !ready) {
+        (void)waitpid(pid, NULL, WNOHANG);
+        if (ask_ready(client, url, &ready, why, sizeof(why)) != KL_OK && kl_dev_running(s) == 0)
+            return kl_fail(err, KL_IO, "kluisd", "kluisd ended before it was ready");
+        if (!ready && kl_clock_mono_ms() > deadline)
+            return kl_fail(err, KL_TIMEOUT, "readyz", "kluisd runs but does not get ready: %s",
+                           why);
+        if (!ready)
+            poll(NULL, 0, 50);
+    }
+    return code;
+}
+
+static enum kl_code launch(struct kl_dev_site *s, const char *log, pid_t *ret, struct kl_err *err)
+{
+    KL_AUTO(char) program = NULL;
+    KL_AUTO(char) config = NULL;
+    KL_AUTO(char) pid_file = NULL;
+    enum kl_code code = kl_process_beside("kluisd", &program, err);
+
+    if (code == KL_OK)
+        code = kl_dev_path(s, KL_DEV_CONFIG, &config, err);
+    if (code == KL_OK)
+        code = kl_dev_path(s, KL_DEV_PID, &pid_file, err);
+    if (code == KL_OK && kl_dev_port_taken(s->port))
+        code = kl_fail(err, KL_IO, "bind",
+                       "port %lld, where this site lives, is taken by another "
+                       "program",
+                       (long long)s->port);
+    if (code != KL_OK)
+        return code;
+    char *argv[] = {program, (char[]){"--config"}, config, NULL};
+
+    return kl_process_daemon(argv, s->dir, log, pid_file, ret, err);
+}
+
+enum kl_code kl_dev_start(struct kl_dev_site *s, struct kl_err *err)
+{
+    KL_AUTO(char) log = NULL;
+    pid_t pid = kl_dev_running(s);
+    long from = 0;
+    bool launched = false;
+    enum kl_code code = kl_dev_path(s, KL_DEV_LOG, &log, err);
+
+    if (code == KL_OK)
+        from = log_size(log);
+    if (code == KL_OK && pid == 0) {
+        code = launch(s, log, &pid, err);
+        launched = code == KL_OK;
+    }
+    if (launched)
+        kl_dev_say(s, "kluisd started (pid %ld)", (long)pid);
+    if (pid != 0 && code == KL_OK) {
+        code = wait_ready(s, pid, err);
+        if (code != KL_OK)
+            show_log(s, launched ? from : 0);
+    }
+    if (code == KL_OK && launched)
+        kl_dev_say(s, "ready at https://localhost:%lld", (long long)s->port);
+    return code;
+}
+
+enum kl_code kl_dev_stop(struct kl_dev_site *s, struct kl_err *err)
+{
+    KL_AUTO(char) pid_file = NULL;
+    pid_t pid = kl_dev_running(s);
+    enum kl_code code = kl_dev_path(s, KL_DEV_PID, &pid_file, err);
+
+    if (code != KL_OK)
+        return code;
+    if (pid == 0) {
+        kl_dev_say(s, "nothing runs here");
+        return KL_OK;
+    }
+    if (!kl_process_end(pid, GRACE_MS))
+        return kl_fail(err, KL_IO, "kill", "kluisd (pid %ld) does not end", (long)pid);
+    (void)unlink(pid_file);
+    kl_dev_say(s, "stopped; the data stays in %s", s->dir);
+    return KL_OK;
+}
+
+/* ---- vaults ---- */
+
+static const struct {
+    const char *name, *other_host;
+    bool protect;
+} vaults[] = {{"demo", "localhost", false}, {"safe", "127.0.0.1", true}};
+
+static json_t *vault_body(const struct kl_dev_site *s, size_t i)
+{
+    char first[64], second[64];
+
+    snprintf(first, sizeof(first), "%s.vault.localhost:%lld", vaults[i].name, (long long)s->port);
+    snprintf(second, sizeof(second), "%s:%lld", vaults[i].other_host, (long long)s->port);
+    return json_pack("{s:[s,s], s:i, s:b}", "origins", first, second, "softDeleteRetentionInDays",
+                     90, "enablePurgeProtection", vaults[i].protect);
+}
+
+static enum kl_code make_vault(struct kl_dev_site *s, struct kl_vault_client *client, size_t i,
+                               struct kl_err *err)
+{
+    KL_AUTO(char) url = NULL;
+    KL_AUTO(json) there = NULL;
+    KL_AUTO(json) body = vault_body(s, i);
+    KL_AUTO(json) made = NULL;
+    enum kl_code code = kl_target_format(&url, err, "/kluis/v1/vaults/%s", vaults[i].name);
+
+    if (code == KL_OK)
+        code = kl_vault_call(client, "GET", url, NULL, &there, err);
+    if (code != KL_NOT_FOUND)
+        return code;
+    code = kl_vault_call(client, "PUT", url, body, &made, err);
+    if (code == KL_CONFLICT) { /* deleted by its user: that is theirs to undo */
+        kl_dev_say(s, "vault %s is deleted; 'kluis vault recover --name %s' brings it back",
+                   vaults[i].name, vaults[i].name);
+        return KL_OK;
+    }
+    if (code == KL_OK)
+        kl_dev_say(s, "vault %s made%s", vaults[i].name,
+                   vaults[i].protect ? ", with purge protection" : "");
+    return code;
+}
+
+enum kl_code kl_dev_make_vaults(struct kl_dev_site *s, struct kl_err *err)
+{
+    KL_AUTO(char) url = NULL;
+    KL_AUTO(char) ca = NULL;
+    KL_AUTO(char) secret = NULL;
+    KL_AUTO(vault_client) client = NULL;
+    enum kl_code code = kl_target_format(&url, err, "https://localhost:%lld", (long long)s->port);
+
+    if (code == KL_OK)
+        code = kl_dev_path(s, KL_DEV_CA, &ca, err);
+    if (code == KL_OK)
+        code = kl_dev_path(s, KL_DEV_SECRET, &secret, err);
+    if (code == KL_OK) {
+        struct kl_vault_client_config config = {.url = url,
+                                                .ca_file = ca,
+                                                .tenant = s->tenant,
+                                                .client_id = s->client_id,
+                                                .secret_file = secret};
+
+        code = kl_vault_client_new(&config, &client, err);
+    }
+    for (size_t i = 0; i < KL_COUNT(vaults) && code == KL_OK; i++)
+        code = make_vault(s, client, i, err);
+    return code;
+}

@@ -1,0 +1,334 @@
+#include "cli/dev_site.h"
+
+#include "base/clock.h"
+#include "base/encoding.h"
+#include "base/io.h"
+#include "cli/command.h"
+#include "cli/target.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SITE_FILE   "site.json"
+#define CLIENT_FILE "client.json"
+
+/* Below the range that the kernel hands out to outgoing connections, so that the port is still free
+ * tomorrow. */
+enum { FIRST_PORT = 8443, LAST_PORT = 9442 };
+
+void kl_dev_say(const struct kl_dev_site *s, const char *fmt, ...)
+{
+    char text[600];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    kl_cmd_say("[%5.1f s] %s", (double)(kl_clock_mono_ms() - s->started_ms) / 1000, text);
+}
+
+enum kl_code kl_dev_path(const struct kl_dev_site *s, const char *name, char **ret,
+                         struct kl_err *err)
+{
+    return kl_target_format(ret, err, "%s/%s", s->dir, name);
+}
+
+bool kl_dev_has(const struct kl_dev_site *s, const char *name)
+{
+    KL_AUTO(char) path = NULL;
+
+    return kl_dev_path(s, name, &path, NULL) == KL_OK && access(path, F_OK) == 0;
+}
+
+enum kl_code kl_dev_write(const struct kl_dev_site *s, const char *name, struct kl_buf *text,
+                          struct kl_err *err)
+{
+    KL_AUTO(char) path = NULL;
+    enum kl_code code = kl_dev_path(s, name, &path, err);
+
+    if (code == KL_OK && kl_buf_failed(text))
+        code = kl_fail(err, KL_NO_MEMORY, "malloc", "out of memory");
+    if (code == KL_OK)
+        code = kl_io_replace_file(path, 0600, kl_buf_text(text), text->len, err);
+    kl_buf_wipe(text);
+    return code;
+}
+
+/* ---- open ---- */
+
+static enum kl_code take_lock(struct kl_dev_site *s, struct kl_err *err)
+{
+    KL_AUTO(char) path = NULL;
+    enum kl_code code = kl_dev_path(s, ".lock", &path, err);
+
+    if (code != KL_OK)
+        return code;
+    s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock < 0)
+        return kl_fail_errno(err, "open", "cannot write in %s", s->dir);
+    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0)
+        return kl_fail(err, KL_CONFLICT, "flock", "another 'kluis dev' works on %s just now",
+                       s->dir);
+    return KL_OK;
+}
+
+static enum kl_code find_folder(struct kl_dev_site *s, const char *dir, bool make,
+                                struct kl_err *err)
+{
+    enum kl_code code = KL_OK;
+
+    if (make)
+        code = kl_io_make_dirs(dir, 0700, err);
+    if (code != KL_OK)
+        return code;
+    s->dir = realpath(dir, NULL);
+    if (s->dir == NULL)
+        return kl_fail(err, KL_NOT_FOUND, "realpath", "%s is no site: there is no such folder",
+                       dir);
+    for (const char *p = s->dir; *p != '\0'; p++) {
+        if ((unsigned char)*p < 0x20)
+            return kl_fail(err, KL_USAGE, NULL, "the folder's name holds a control character");
+    }
+    return KL_OK;
+}
+
+enum kl_code kl_dev_site_open(const char *dir, bool make, struct kl_dev_site **ret,
+                              struct kl_err *err)
+{
+    KL_AUTO(dev_site) s = calloc(1, sizeof(*s));
+    enum kl_code code;
+
+    if (s == NULL)
+        return kl_fail(err, KL_NO_MEMORY, "calloc", "out of memory");
+    s->lock = -1;
+    s->started_ms = kl_clock_mono_ms();
+    code = find_folder(s, dir, make, err);
+    if (code == KL_OK && !make && !kl_dev_has(s, SITE_FILE))
+        code = kl_fail(err, KL_NOT_FOUND, NULL, "%s is no site: it holds no " SITE_FILE, s->dir);
+    if (code == KL_OK)
+        code = take_lock(s, err);
+    if (code == KL_OK)
+        *ret = kl_take(s);
+    return code;
+}
+
+void kl_dev_site_free(struct kl_dev_site *s)
+{
+    if (s == NULL)
+        return;
+    if (s->lock >= 0)
+        close(s->lock);
+    free(s->dir);
+    free(s->tenant);
+    free(s->module);
+    free(s->uri);
+    free(s->pin_file);
+    free(s->so_pin_file);
+    free(s->client_id);
+    free(s);
+}
+
+/* ---- ports ---- */
+
+bool kl_dev_port_taken(int64_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int one = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool taken = fd < 0;
+
+    if (fd < 0)
+        return true;
+    /* as the server does: a connection that is still winding down does not count */
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    taken = bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 1) != 0;
+    close(fd);
+    return taken;
+}
+
+static enum kl_code choose_port(struct kl_dev_site *s, int64_t asked, struct kl_err *err)
+{
+    if (asked != 0) {
+        if (kl_dev_port_taken(asked))
+            return kl_fail_native(err, KL_EXISTS, KL_DOMAIN_OS, EADDRINUSE, "bind",
+                                  "port %lld is taken by another program; choose another with "
+                                  "--port, or leave it out",
+                                  (long long)asked);
+        s->port = asked;
+        return KL_OK;
+    }
+    for (s->port = FIRST_PORT; s->port <= LAST_PORT; s->port++) {
+        if (!kl_dev_port_taken(s->port))
+            return KL_OK;
+    }
+    return kl_fail(err, KL_IO, "bind", "no port from %d to %d is free; choose one with --port",
+                   FIRST_PORT, LAST_PORT);
+}
+
+/* ---- what a site is ---- */
+
+static const struct {
+    const char *member;
+    size_t offset;
+} texts[] = {{"tenant", offsetof(struct kl_dev_site, tenant)},
+             {"module", offsetof(struct kl_dev_site, module)},
+             {"uri", offsetof(struct kl_dev_site, uri)},
+             {"pinFile", offsetof(struct kl_dev_site, pin_file)},
+             {"soPinFile", offsetof(struct kl_dev_site, so_pin_file)}};
+
+static char **text_at(struct kl_dev_site *s, size_t i)
+{
+    return (char **)(void *)((char *)s + texts[i].offset);
+}
+
+static enum kl_code load(struct kl_dev_site *s, struct kl_err *err)
+{
+    KL_AUTO(char) path = NULL;
+    KL_AUTO(json) file = NULL;
+    enum kl_code code = kl_dev_path(s, SITE_FILE, &path, err);
+
+    if (code == KL_OK)
+        code = kl_json_read_file(path, &file, err);
+    if (code == KL_OK)
+        code = kl_json_int(file, "port", 1, 65535, &s->port, err);
+    if (code == KL_OK)
+        code = kl_json_bool(file, "ownToken", &s->own_token, err);
+    for (size_t i = 0; i < KL_COUNT(texts) && code == KL_OK; i++) {
+        const char *value = NULL;
+
+        code = kl_json_string(file, texts[i].member, &value, err);
+        if (code == KL_OK && value != NULL)
+            code = kl_target_format(text_at(s, i), err, "%s", value);
+    }
+    if (code == KL_OK && (s->port == 0 || s->tenant == NULL || s->module == NULL))
+        code = kl_fail(err, KL_CORRUPT, NULL, "%s is not what 'kluis dev up' wrote", path);
+    return code;
+}
+
+static enum kl_code save(struct kl_dev_site *s, struct kl_err *err)
+{
+    KL_AUTO(json) file = json_object();
+    KL_AUTO(char) text = NULL;
+    struct kl_buf out = KL_BUF_INIT(65536);
+
+    json_object_set_new(file, "port", json_integer(s->port));
+    json_object_set_new(file, "ownToken", json_boolean(s->own_token));
+    for (size_t i = 0; i < KL_COUNT(texts); i++) {
+        if (*text_at(s, i) != NULL)
+            json_object_set_new(file, texts[i].member, json_string(*text_at(s, i)));
+    }
+    text = json_dumps(file, JSON_INDENT(2));
+    if (text == NULL)
+        return kl_fail(err, KL_BAD_INPUT, "json", "a path is not valid UTF-8");
+    kl_buf_printf(&out, "%s\n", text);
+    return kl_dev_write(s, SITE_FILE, &out, err);
+}
+
+static enum kl_code absolute(const char *path, char **ret, struct kl_err *err)
+{
+    *ret = realpath(path, NULL);
+    return *ret != NULL ? KL_OK : kl_fail_errno(err, "realpath", "cannot find %s", path);
+}
+
+/* Debian's places, and those of other distributions. */
+static const char *const softhsm_modules[] = {
+    "/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so"};
+
+static enum kl_code use_own_token(struct kl_dev_site *s, struct kl_err *err)
+{
+    enum kl_code code = KL_OK;
+    size_t i = 0;
+
+    while (i < KL_COUNT(softhsm_modules) && access(softhsm_modules[i], R_OK) != 0)
+        i++;
+    if (i == KL_COUNT(softhsm_modules))
+        return kl_fail(err, KL_CONFIG, NULL,
+                       "SoftHSM is not installed (package softhsm2); or name a token with "
+                       "--pkcs11-module, --pkcs11-uri and --pin-file");
+    s->own_token = true;
+    code = kl_target_format(&s->module, err, "%s", softhsm_modules[i]);
+    if (code == KL_OK)
+        code = kl_target_format(&s->uri, err, "pkcs11:token=kluis");
+    if (code == KL_OK)
+        code = kl_dev_path(s, "pin", &s->pin_file, err);
+    return code == KL_OK ? kl_dev_path(s, "so-pin", &s->so_pin_file, err) : code;
+}
+
+static enum kl_code use_given_token(struct kl_dev_site *s, const struct kl_dev_token *t,
+                                    struct kl_err *err)
+{
+    enum kl_code code = absolute(t->module, &s->module, err);
+
+    if (code == KL_OK)
+        code = kl_target_format(&s->uri, err, "%s", t->uri);
+    if (code == KL_OK)
+        code = absolute(t->pin_file, &s->pin_file, err);
+    if (code == KL_OK && t->so_pin_file != NULL)
+        code = absolute(t->so_pin_file, &s->so_pin_file, err);
+    return code;
+}
+
+static enum kl_code check_same(const struct kl_dev_site *s, int64_t port,
+                               const struct kl_dev_token *token, struct kl_err *err)
+{
+    if (port != 0 && port != s->port)
+        return kl_fail(err, KL_CONFLICT, NULL,
+                       "this site lives on port %lld, which its vaults' addresses carry; make "
+                       "another site for another port",
+                       (long long)s->port);
+    if (token->uri != NULL && strcmp(token->uri, s->uri) != 0)
+        return kl_fail(err, KL_CONFLICT, NULL,
+                       "this site's keys live on the token %s; make another site for another token",
+                       s->uri);
+    return KL_OK;
+}
+
+static enum kl_code load_client(struct kl_dev_site *s, struct kl_err *err)
+{
+    KL_AUTO(char) path = NULL;
+    KL_AUTO(json) file = NULL;
+    const char *id = NULL;
+    enum kl_code code = kl_dev_path(s, CLIENT_FILE, &path, err);
+
+    if (code != KL_OK || access(path, F_OK) != 0)
+        return code;
+    code = kl_json_read_file(path, &file, err);
+    if (code == KL_OK)
+        code = kl_json_string(file, "clientId", &id, err);
+    return code == KL_OK && id != NULL ? kl_target_format(&s->client_id, err, "%s", id) : code;
+}
+
+enum kl_code kl_dev_site_settle(struct kl_dev_site *s, int64_t port,
+                                const struct kl_dev_token *token, struct kl_err *err)
+{
+    char tenant[KL_UUID_LEN + 1];
+    enum kl_code code;
+
+    if (kl_dev_has(s, SITE_FILE)) {
+        code = load(s, err);
+        if (code == KL_OK)
+            code = check_same(s, port, token, err);
+        return code == KL_OK ? load_client(s, err) : code;
+    }
+    s->fresh = true;
+    kl_uuid_new(tenant);
+    code = choose_port(s, port, err);
+    if (code == KL_OK)
+        code = kl_target_format(&s->tenant, err, "%s", tenant);
+    if (code == KL_OK)
+        code = token->module != NULL ? use_given_token(s, token, err) : use_own_token(s, err);
+    return code == KL_OK ? save(s, err) : code;
+}
