@@ -140,6 +140,8 @@ static enum kl_code run_domain_key(struct kl_cmd *cmd, struct kl_err *err)
                     NULL};
 
     code = kl_process_run(argv, NULL, &status, err);
+    if (code == KL_OK && status == KL_EXIT_REFUSED)
+        code = kl_fail(err, KL_EXISTS, NULL, "the token has a domain key already, and keeps it");
     if (code == KL_OK && status != 0)
         code = kl_fail(err, KL_IO, "kluis-tokend", "the ceremony failed, see the lines above");
     if (code == KL_OK)

@@ -1,6 +1,7 @@
 /* The development site's token. */
 #include "base/encoding.h"
 #include "base/io.h"
+#include "cli/command.h"
 #include "cli/dev_site.h"
 #include "cli/process.h"
 #include "cli/target.h"
@@ -189,8 +190,8 @@ static enum kl_code prepare_given_token(struct kl_dev_site *s, struct kl_err *er
     if (kl_dev_has(s, DOMAIN_DONE))
         return KL_OK;
     code = make_domain_key(s, err);
-    if (code == KL_OK) {
-        kl_dev_say(s, "domain key made on %s", s->uri);
+    if (code == KL_OK || code == KL_EXISTS) {
+        kl_dev_say(s, "domain key %s on %s", code == KL_OK ? "made" : "found", s->uri);
         kl_buf_puts(&note, "made by kluis dev up\n");
         code = kl_dev_write(s, DOMAIN_DONE, &note, err);
     }

@@ -24,6 +24,7 @@
 enum kl_worker_exit {
     KL_EXIT_START = 1, /* could not come up; HELLO says why */
     KL_EXIT_USAGE = 2,
+    KL_EXIT_EXISTS = 4,   /* --domain-key-create: the token has one already */
     KL_EXIT_TOKEN = 10,   /* the token stopped working; a new worker may find it well */
     KL_EXIT_PROTOCOL = 11 /* a frame that our client never sends */
 };

@@ -147,5 +147,5 @@ int main(int argc, char **argv)
                                 : kl_ceremony_domain_key(&o.conf, o.so_pin_file, &err);
     if (code != KL_OK)
         (void)fprintf(stderr, "kluis-tokend: %s\n", err.text);
-    _exit(code == KL_OK ? 0 : KL_EXIT_START);
+    _exit(code == KL_OK ? 0 : code == KL_EXISTS ? KL_EXIT_EXISTS : KL_EXIT_START);
 }
