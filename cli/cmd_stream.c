@@ -15,7 +15,7 @@ static const char *const segments[] = {"64K", "1M", "4M", NULL};
 
 #define OUTPUT_FILE                                                                                \
     {                                                                                              \
-        .name = "output", .letter = 'o', .argument = "FILE", .complete = KL_COMPLETE_FILE,         \
+        .name = "out", .argument = "FILE", .complete = KL_COMPLETE_FILE,         \
         .help = "Write to FILE, which appears under its name only when it is complete. Without "   \
                 "it, or with -, to standard output."                                               \
     }
@@ -96,7 +96,7 @@ static const struct kl_command commands[] = {
          "is an intact beginning, and the exit code says that it is not all; with -o nothing "
          "appears unless all of it is intact.",
      .example = "kluis decrypt etc.klrc | tar x -C /restore\n"
-                "kluis decrypt -o etc.tar etc.klrc",
+                "kluis decrypt --out etc.tar etc.klrc",
      .options = decrypt_options,
      .option_count = KL_COUNT(decrypt_options),
      .positional = "[FILE]",

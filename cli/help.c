@@ -12,6 +12,8 @@ static size_t columns(const char *text, size_t n)
     return count;
 }
 
+enum { GLUE = 0x1f }; /* a blank at which no line is broken */
+
 /* Append text wrapped to `width`, each line but the first indented; the cursor stands at column
  * `at`. */
 static void put_wrapped(struct kl_buf *out, const char *text, size_t indent, size_t at,
@@ -30,7 +32,8 @@ static void put_wrapped(struct kl_buf *out, const char *text, size_t indent, siz
             kl_buf_putc(out, ' ');
             at++;
         }
-        kl_buf_put(out, text, n);
+        for (size_t i = 0; i < n; i++)
+            kl_buf_putc(out, text[i] == GLUE ? ' ' : text[i]);
         at += c;
         text += n;
         fresh = false;
@@ -95,7 +98,7 @@ void kl_help_usage(const struct kl_noun *noun, const struct kl_command *c, struc
             put_usage_option(out, &c->options[i]);
     }
     if (c->positional != NULL)
-        kl_buf_printf(out, c->positional_min > 0 ? " %s" : " [%s]", c->positional);
+        kl_buf_printf(out, " %s", c->positional);
 }
 
 void kl_help_option(const struct kl_option *o, struct kl_buf *out)
@@ -175,6 +178,10 @@ void kl_help_command(const struct kl_noun *noun, const struct kl_command *c, str
     struct kl_buf usage = KL_BUF_INIT(4000);
 
     kl_help_usage(noun, c, &usage);
+    for (char *p = usage.bytes; p != NULL && *p != '\0'; p++) {
+        if (p[0] == ' ' && p[1] != '-' && p[1] != '[')
+            *p = GLUE; /* an option and its argument stay together */
+    }
     kl_buf_puts(out, "Usage: ");
     put_wrapped(out, kl_buf_text(&usage), 9, 7, width);
     kl_buf_done(&usage);

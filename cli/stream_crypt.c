@@ -45,7 +45,7 @@ static enum kl_code open_input(const struct kl_cmd *cmd, struct ends *e, struct 
 
 static enum kl_code open_ends(const struct kl_cmd *cmd, struct ends *e, struct kl_err *err)
 {
-    const char *out = path_or_null(kl_cmd_value(cmd, "output"));
+    const char *out = path_or_null(kl_cmd_value(cmd, "out"));
     int64_t threads = 0;
 
     *e = (struct ends){.in = -1};
@@ -98,7 +98,7 @@ enum kl_code kl_stream_encrypt(struct kl_cmd *cmd, struct kl_err *err)
         return kl_fail(err, KL_USAGE, NULL,
                        "--key takes the URL of a key, https://VAULT/keys/NAME, with or without "
                        "/VERSION");
-    if (path_or_null(kl_cmd_value(cmd, "output")) == NULL && isatty(STDOUT_FILENO))
+    if (path_or_null(kl_cmd_value(cmd, "out")) == NULL && isatty(STDOUT_FILENO))
         return kl_fail(err, KL_USAGE, NULL,
                        "a container is no text for a terminal: name a file with -o, or redirect");
     enum kl_code code = kl_cmd_client(cmd, &client, err);
