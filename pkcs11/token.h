@@ -57,13 +57,14 @@ enum kl_token_call {
     KL_CALL_FIND,    /* key.id; out = SPKI DER; KL_TOKEN_KEY_MISSING, KL_TOKEN_AMBIGUOUS */
     KL_CALL_GENERATE, /* spec, key.id (the new CKA_ID); out = SPKI DER. Returns after read-back,
                          round trip and the durability barrier; nothing is left on the token when it
-                         fails */
+                         fails. KL_EXISTS when the id is taken */
     KL_CALL_DESTROY,  /* key; destroys both halves, looks again. KL_OK also when there is nothing
                          (any more) */
-    KL_CALL_WRAP,   /* key; out = the private key wrapped under the domain key; reply.mechanism says
-                       how */
+    KL_CALL_WRAP,   /* key; out = an opaque blob: the public key, and the private key wrapped under
+                       the domain key; reply.mechanism says how. KL_TOKEN_UNSUPPORTED for a fixed key
+                     */
     KL_CALL_UNWRAP, /* key (id for the new object, spki_hash that it must have), spec, mechanism,
-                       input = wrapped bytes; out = SPKI DER. Checked by read-back and round trip
+                       input = that blob; out = SPKI DER. Checked by read-back and round trip
                        before it counts, destroyed otherwise */
     KL_CALL_LIST,   /* out: as many struct kl_token_listed as fit, from `offset` on, of all private
                        keys */
@@ -71,7 +72,8 @@ enum kl_token_call {
 };
 
 /** How a key on the token is named: by CKA_ID, and by what its public key must be. A mismatch is
- * KL_TOKEN_KEY_MISSING. */
+ * KL_TOKEN_KEY_MISSING. A fingerprint of zeros means whatever the key is: for FIND, and for
+ * cleaning up after a creation whose answer was lost. */
 struct kl_key_ref {
     uint8_t id[KL_KEY_ID_LEN];
     uint8_t spki_hash[KL_SPKI_HASH_LEN];

@@ -61,7 +61,7 @@ static enum kl_canary_word ask_others_locked(struct kl_session *s, const uint8_t
     struct kl_canary *c = &s->worker->canary;
     bool any = false;
     uint8_t id[KL_KEY_ID_LEN];
-    if (c->have_good && !same(c->good.id, except)) {
+    if (c->have_good && !same(c->good.id, except) && kl_keys_knows(s->worker->keys, c->good.id)) {
         any = true;
         if (prove_id(s, c->good.id))
             return KL_CANARY_WELL;

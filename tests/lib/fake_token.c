@@ -178,7 +178,7 @@ static enum kl_code add_key(struct fake *f, const struct kl_token_request *req, 
                             struct kl_secret *out)
 {
     if (find_key(f, req->key.id) != NULL)
-        return KL_TOKEN_AMBIGUOUS;
+        return KL_EXISTS;
     for (size_t i = 0; i < MAX_KEYS; i++) {
         if (f->keys[i].used)
             continue;
