@@ -79,7 +79,7 @@ static const struct kl_command commands[] = {
          "\n"
          "Any stream will do: tar, pg_dump, zfs send. Memory use does not grow with it.",
      .example = "tar c /etc | kluis encrypt --key https://demo.vault.localhost:8443/keys/backup "
-                "-o etc.klrc",
+                "--out etc.klrc",
      .options = encrypt_options,
      .option_count = KL_COUNT(encrypt_options),
      .positional = "[FILE]",
@@ -93,7 +93,7 @@ static const struct kl_command commands[] = {
          "KLUIS_URL and KLUIS_VAULT_URL vouch for are asked.\n"
          "\n"
          "Bytes are written only after they verified. On a pipe, what came out before a failure "
-         "is an intact beginning, and the exit code says that it is not all; with -o nothing "
+         "is an intact beginning, and the exit code says that it is not all; with --out nothing "
          "appears unless all of it is intact.",
      .example = "kluis decrypt etc.klrc | tar x -C /restore\n"
                 "kluis decrypt --out etc.tar etc.klrc",
