@@ -8,6 +8,7 @@
 #include "cli/target.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -175,8 +176,8 @@ static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *
         code = kl_http_client_new(&config, &client, err);
     }
     while (code == KL_OK && !ready) {
-        (void)waitpid(pid, NULL, WNOHANG);
-        if (ask_ready(client, url, &ready, why, sizeof(why)) != KL_OK && kl_dev_running(s) == 0)
+        (void)waitpid(pid, NULL, WNOHANG); /* reaped, or kill() would still find it */
+        if (ask_ready(client, url, &ready, why, sizeof(why)) != KL_OK && kill(pid, 0) != 0)
             return kl_fail(err, KL_IO, "kluisd", "kluisd ended before it was ready");
         if (!ready && kl_clock_mono_ms() > deadline)
             return kl_fail(err, KL_TIMEOUT, "readyz", "kluisd runs but does not get ready: %s",

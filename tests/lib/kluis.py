@@ -20,7 +20,7 @@ import time
 import traceback
 import urllib.parse
 
-BIN = os.environ.get("KLUIS_BIN") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/bin")
+BIN = os.path.abspath(os.environ.get("KLUIS_BIN") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/bin"))
 KLUIS = os.path.join(BIN, "kluis")
 FULL = os.environ.get("KLUIS_FULL") == "1"
 API = "api-version=7.4"
