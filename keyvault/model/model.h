@@ -12,11 +12,13 @@
 #include "keyvault/model/object.h"
 
 struct kl_model;
+struct kl_store_ops;
 
 struct kl_model_config {
     const char *database;     /* path of the SQLite file; made when absent */
     struct kl_token **tokens; /* all configured tokens; borrowed for the model's life */
     size_t token_count;
+    const struct kl_store_ops *store_ops; /* keyvault/store/backend.h; NULL = SQLite */
 };
 
 /** Open the store (migrating its schema), load vaults and system keys. KL_CORRUPT, KL_IO,
@@ -197,11 +199,12 @@ enum kl_code kl_key_restore(struct kl_model *m, struct kl_vault *v, const void *
 /* --- housekeeping --- */
 
 struct kl_reconcile_report {
-    unsigned finished, rolled_back; /* CREATING rows brought to an end, one way or the other */
+    unsigned rolled_back; /* creations that a crash interrupted; none was acknowledged */
     unsigned purges_finished;
     unsigned
         missing_on_token; /* READY rows whose private half is not there: alarmed, never removed */
     unsigned unknown_on_token; /* private keys that no row names: reported, never removed */
+    unsigned tampered; /* protected rows whose MAC is wrong: alarmed, never purged, never changed */
 };
 /** Bring database and token together after a crash, for every token that is READY. Nothing is
  * removed because something else looks missing. */

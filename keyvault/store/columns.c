@@ -26,12 +26,24 @@
     }
 
 static const struct kl_column vault_columns[] = {
-    TEXT(vault, id),           TEXT(vault, name),          TEXT(vault, folded),
-    INT(vault, state),         TEXT(vault, subscription),  TEXT(vault, geography),
-    TEXT(vault, location),     TEXT(vault, token),         INT(vault, profile),
-    INT(vault, retention_days), INT(vault, purge_protection), INT(vault, created),
-    INT(vault, updated),       INT(vault, deleted_at),     INT(vault, purge_at),
-    INT(vault, deleted_elapsed), TEXT_PTR(vault, tags),    TEXT_PTR(vault, origins),
+    TEXT(vault, id),
+    TEXT(vault, name),
+    TEXT(vault, folded),
+    INT(vault, state),
+    TEXT(vault, subscription),
+    TEXT(vault, geography),
+    TEXT(vault, location),
+    TEXT(vault, token),
+    INT(vault, profile),
+    INT(vault, retention_days),
+    INT(vault, purge_protection),
+    INT(vault, created),
+    INT(vault, updated),
+    INT(vault, deleted_at),
+    INT(vault, purge_at),
+    INT(vault, deleted_elapsed),
+    TEXT_PTR(vault, tags),
+    TEXT_PTR(vault, origins),
     BYTES(vault, mac),
 };
 
@@ -47,36 +59,37 @@ static const struct kl_column principal_columns[] = {
 };
 
 static const struct kl_column object_columns[] = {
-    INT(object, id),      TEXT(object, vault_id),   TEXT(object, name),
-    TEXT(object, folded), INT(object, state),       INT(object, created),
-    INT(object, deleted_at), INT(object, purge_at), INT(object, deleted_elapsed),
+    INT(object, id),         TEXT(object, vault_id), TEXT(object, name),
+    TEXT(object, folded),    INT(object, state),     INT(object, created),
+    INT(object, deleted_at), INT(object, purge_at),  INT(object, deleted_elapsed),
     BYTES(object, mac),
 };
 
 static const struct kl_column version_columns[] = {
-    INT(version, seq),      INT(version, object),     TEXT(version, version),
-    INT(version, state),    INT(version, type),       INT(version, bits),
-    INT(version, curve),    INT(version, hsm),        INT(version, ops),
-    INT(version, enabled),  INT(version, has_nbf),    INT(version, nbf),
-    INT(version, has_exp),  INT(version, exp),        INT(version, profile),
-    INT(version, restored), INT(version, created),    INT(version, updated),
+    INT(version, seq),      INT(version, object),      TEXT(version, version),
+    INT(version, state),    INT(version, type),        INT(version, bits),
+    INT(version, curve),    INT(version, hsm),         INT(version, ops),
+    INT(version, enabled),  INT(version, has_nbf),     INT(version, nbf),
+    INT(version, has_exp),  INT(version, exp),         INT(version, profile),
+    INT(version, restored), INT(version, created),     INT(version, updated),
     TEXT(version, token),   BYTES(version, token_key), BYTES(version, spki_hash),
-    TEXT_PTR(version, tags), BYTES_PTR(version, spki),
+    BYTES(version, mac),    TEXT_PTR(version, tags),   BYTES_PTR(version, spki),
 };
 
 static const struct kl_column token_key_columns[] = {
-    INT(token_key, seq),      INT(token_key, object),    INT(token_key, state),
-    TEXT(token_key, version), TEXT(token_key, token),    BYTES(token_key, token_key),
-    BYTES(token_key, spki_hash),
+    INT(token_key, seq),         INT(token_key, object), INT(token_key, state),
+    TEXT(token_key, version),    TEXT(token_key, token), BYTES(token_key, token_key),
+    BYTES(token_key, spki_hash), BYTES(token_key, mac),
 };
 
+static const struct kl_column id_columns[] = {TEXT(id, id)};
 static const struct kl_column text_columns[] = {TEXT_PTR(text, text)};
 static const struct kl_column number_columns[] = {INT(number, number)};
 
 #define ROW_TYPE(row, table, given, copyable)                                                      \
-    static const struct kl_row_type row##_type = {                                                 \
-        table, sizeof(struct kl_##row##_row), row##_columns, KL_COUNT(row##_columns),              \
-        given, copyable};                                                                          \
+    static const struct kl_row_type row##_type = {table,         sizeof(struct kl_##row##_row),    \
+                                                  row##_columns, KL_COUNT(row##_columns),          \
+                                                  given,         copyable};                        \
     _Static_assert(KL_COUNT(row##_columns) <= KL_ROW_COLUMNS_MAX, "too many columns");             \
     _Static_assert(sizeof(struct kl_##row##_row) <= KL_ROW_SIZE_MAX, "row too big")
 
@@ -86,16 +99,18 @@ ROW_TYPE(principal, "principal", NULL, true);
 ROW_TYPE(object, "object", "id", true);
 ROW_TYPE(version, "version", "seq", false);
 ROW_TYPE(token_key, "version", NULL, true);
+ROW_TYPE(id, NULL, NULL, true);
 ROW_TYPE(text, NULL, NULL, false);
 ROW_TYPE(number, NULL, NULL, true);
 
-#define none_row  NULL
-#define vault_row &vault_type
+#define none_row      NULL
+#define vault_row     &vault_type
 #define policy_row    &policy_type
 #define principal_row &principal_type
 #define object_row    &object_type
 #define version_row   &version_type
 #define token_key_row &token_key_type
+#define id_row        &id_type
 #define text_row      &text_type
 #define number_row    &number_type
 

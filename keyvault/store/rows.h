@@ -1,7 +1,8 @@
-/* What is kept, row by row, and the questions that can be asked. Plain data: the store holds no rules. State numbers
- * are those of keyvault/model/softdelete.h.
+/* What is kept, row by row, and the questions that can be asked. Plain data: the store holds no
+ * rules. State numbers are those of keyvault/model/softdelete.h.
  *
- * Texts behind pointers and blobs are borrowed: by a row callback until it returns, by a write until that returns. */
+ * Texts behind pointers and blobs are borrowed: by a row callback until it returns, by a write
+ * until that returns. */
 #ifndef KL_KEYVAULT_STORE_ROWS_H
 #define KL_KEYVAULT_STORE_ROWS_H
 
@@ -69,6 +70,7 @@ struct kl_version_row {
     char token[KL_ROW_NAME];
     uint8_t token_key[KL_ROW_ID]; /* CKA_ID */
     uint8_t spki_hash[KL_ROW_HASH];
+    uint8_t mac[KL_ROW_MAC]; /* zeros = none, or CREATING */
     const char *tags;
     struct kl_store_bytes spki; /* DER, empty while CREATING */
 };
@@ -80,6 +82,11 @@ struct kl_token_key_row {
     char token[KL_ROW_NAME];
     uint8_t token_key[KL_ROW_ID];
     uint8_t spki_hash[KL_ROW_HASH];
+    uint8_t mac[KL_ROW_MAC];
+};
+
+struct kl_id_row {
+    char id[KL_ROW_UUID];
 };
 
 struct kl_text_row {
@@ -90,12 +97,16 @@ struct kl_number_row {
     int64_t number;
 };
 
-/* X(query, row type of its answer or of its input, kind, SQL or its tail); "live" states are below 4 (purged). `$n` are the
- * arguments of kl_store_select and kl_store_run, in order of first use.
- * SELECT: columns and table come from the row type. INSERT: all columns but those that the store gives; answers the given
- * number. RAW: as written. */
+/* X(query, row type of its answer or of its input, kind, SQL or its tail); "live" states are below
+ * 4 (purged). `$n` are the arguments of kl_store_select and kl_store_run, in order of first use.
+ * SELECT: columns and table come from the row type. INSERT: all columns but those that the store
+ * gives; answers the given number. RAW: as written. */
 #define KL_STORE_QUERIES(X)                                                                        \
-    X(KL_Q_VAULTS, vault, SELECT, "WHERE state < 4 ORDER BY folded")                               \
+    X(KL_Q_VAULT_IDS_SHOWN, id, RAW, "SELECT id FROM vault WHERE state IN (1, 2) ORDER BY folded") \
+    X(KL_Q_VAULT_IDS_LIVE, id, RAW, "SELECT id FROM vault WHERE state < 4 ORDER BY folded")        \
+    X(KL_Q_VAULT_IDS_DUE, id, RAW,                                                                 \
+      "SELECT id FROM vault WHERE state = 2 AND purge_at <= $1 ORDER BY folded")                   \
+    X(KL_Q_VAULT_IDS_PURGING, id, RAW, "SELECT id FROM vault WHERE state = 3 ORDER BY folded")     \
     X(KL_Q_VAULT_BY_ID, vault, SELECT, "WHERE id = $1")                                            \
     X(KL_Q_VAULT_BY_NAME, vault, SELECT, "WHERE folded = $1 AND state < 4")                        \
     X(KL_Q_VAULT_INSERT, vault, INSERT, "")                                                        \
@@ -142,7 +153,8 @@ struct kl_number_row {
     X(KL_Q_VERSIONS_FIXED_COUNT, number, RAW,                                                      \
       "SELECT count(*) FROM version WHERE object = $1 AND state = 1 AND profile <> 2")             \
     X(KL_Q_VERSION_READY, none, RAW,                                                               \
-      "UPDATE version SET state = 1, spki = $1, spki_hash = $2 WHERE seq = $3 AND state = 0")      \
+      "UPDATE version SET state = 1, spki = $1, spki_hash = $2, mac = $3 "                         \
+      "WHERE seq = $4 AND state = 0")                                                              \
     X(KL_Q_VERSION_SET, none, RAW,                                                                 \
       "UPDATE version SET ops = $1, enabled = $2, has_nbf = $3, nbf = $4, has_exp = $5, "          \
       "exp = $6, tags = $7, updated = $8 WHERE seq = $9")                                          \

@@ -1,8 +1,9 @@
 /* SQLite behind the table of backend.h.
  *
- * TRUNCATE journal and synchronous=FULL: of the settings measured with power cuts, one that lost no acknowledged commit, and
- * out of reach of the WAL-reset fault of SQLite before 3.51.3. One connection writes; readers have their own. In this
- * journal mode a commit needs the file alone: `file` lets it wait for our readers without polling. */
+ * TRUNCATE journal and synchronous=FULL: of the settings measured with power cuts, one that lost no
+ * acknowledged commit, and out of reach of the WAL-reset fault of SQLite before 3.51.3. One
+ * connection writes; readers have their own. In this journal mode a commit needs the file alone:
+ * `file` lets it wait for our readers without polling. */
 #include "keyvault/store/backend.h"
 
 #include "keyvault/store/sqlite_schema.h"
@@ -39,10 +40,12 @@ static const struct {
     int result; /* primary result code */
     enum kl_code code;
 } codes[] = {
-    {SQLITE_FULL, KL_NO_SPACE},      {SQLITE_IOERR, KL_IO},        {SQLITE_BUSY, KL_TIMEOUT},
-    {SQLITE_LOCKED, KL_TIMEOUT},     {SQLITE_CORRUPT, KL_CORRUPT}, {SQLITE_NOTADB, KL_CORRUPT},
-    {SQLITE_READONLY, KL_READ_ONLY}, {SQLITE_PERM, KL_READ_ONLY},  {SQLITE_CANTOPEN, KL_READ_ONLY},
-    {SQLITE_NOMEM, KL_NO_MEMORY},    {SQLITE_CONSTRAINT, KL_EXISTS},
+    {SQLITE_FULL, KL_NO_SPACE},      {SQLITE_IOERR, KL_IO},
+    {SQLITE_BUSY, KL_TIMEOUT},       {SQLITE_LOCKED, KL_TIMEOUT},
+    {SQLITE_CORRUPT, KL_CORRUPT},    {SQLITE_NOTADB, KL_CORRUPT},
+    {SQLITE_READONLY, KL_READ_ONLY}, {SQLITE_PERM, KL_READ_ONLY},
+    {SQLITE_CANTOPEN, KL_READ_ONLY}, {SQLITE_NOMEM, KL_NO_MEMORY},
+    {SQLITE_CONSTRAINT, KL_EXISTS},
 };
 
 static enum kl_code fail(const struct connection *c, int result, const char *op, struct kl_err *err)
@@ -91,10 +94,10 @@ static enum kl_code connect(struct connection *c, const char *path, bool write, 
     c->statements = calloc(c->database->sql_count, sizeof(sqlite3_stmt *));
     if (c->statements == NULL)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for the store");
-    /* Readers open read-write as well: one of them may have to roll back a journal that a crash left. */
-    int result = sqlite3_open_v2(path, &c->db,
-                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
-                                 NULL);
+    /* Readers open read-write as well: one of them may have to roll back a journal that a crash
+     * left. */
+    int result = sqlite3_open_v2(
+        path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
     if (result != SQLITE_OK)
         return fail(c, result, "sqlite3_open_v2", err);
     (void)sqlite3_extended_result_codes(c->db, 1);

@@ -37,7 +37,7 @@ static const char step_1[] =
     " ops INT NOT NULL, enabled INT NOT NULL, has_nbf INT NOT NULL, nbf INT NOT NULL, "
     " has_exp INT NOT NULL, exp INT NOT NULL, profile INT NOT NULL, restored INT NOT NULL, "
     " created INT NOT NULL, updated INT NOT NULL, token TEXT NOT NULL, "
-    " token_key BLOB NOT NULL UNIQUE, spki_hash BLOB NOT NULL, tags TEXT, spki BLOB NOT NULL, "
+    " token_key BLOB NOT NULL UNIQUE, spki_hash BLOB NOT NULL, mac BLOB NOT NULL, tags TEXT, spki BLOB NOT NULL, "
     " UNIQUE (object, version)) STRICT;"
     "CREATE INDEX version_newest ON version (object, state, seq);"
     "CREATE INDEX version_creating ON version (seq) WHERE state = 0;"

@@ -30,8 +30,7 @@ enum kl_code kl_store_open(const struct kl_store_ops *ops, const char *where, st
         if (s->sql[i] == NULL)
             return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for the store");
     }
-    enum kl_code code =
-        s->ops->open(where, (const char *const *)s->sql, KL_Q_COUNT, &s->db, err);
+    enum kl_code code = s->ops->open(where, (const char *const *)s->sql, KL_Q_COUNT, &s->db, err);
     if (code != KL_OK)
         return code;
     *ret = kl_take(s);
@@ -138,6 +137,44 @@ enum kl_code kl_store_one(struct kl_store_session *t, enum kl_store_query query,
     if (code == KL_OK && !o.found)
         return kl_fail(err, KL_NOT_FOUND, "store", "no such row");
     return code;
+}
+
+struct all {
+    size_t size;
+    char *rows;
+    size_t count, room;
+};
+
+static enum kl_code take_each(void *arg, const void *row, struct kl_err *err)
+{
+    struct all *a = arg;
+    if (a->count == a->room) {
+        size_t room = a->room == 0 ? 16 : 2 * a->room;
+        char *more = realloc(a->rows, room * a->size);
+        if (more == NULL)
+            return kl_fail(err, KL_NO_MEMORY, "realloc", "no memory for rows");
+        a->rows = more;
+        a->room = room;
+    }
+    memcpy(a->rows + a->count++ * a->size, row, a->size);
+    return KL_OK;
+}
+
+enum kl_code kl_store_all(struct kl_store_session *t, enum kl_store_query query,
+                          const struct kl_store_value *args, size_t count, void **ret_rows,
+                          size_t *ret_count, struct kl_err *err)
+{
+    const struct kl_row_type *type = kl_store_queries[query].row;
+    assert(type != NULL && type->copyable);
+    struct all a = {.size = type->size};
+    enum kl_code code = kl_store_each(t, query, args, count, take_each, &a, err);
+    if (code != KL_OK) {
+        free(a.rows);
+        return code;
+    }
+    *ret_rows = a.rows;
+    *ret_count = a.count;
+    return KL_OK;
 }
 
 static enum kl_code take_number(void *arg, const struct kl_store_value *columns, size_t count,
