@@ -15,22 +15,30 @@ EVP_PKEY *auth_key(unsigned which)
     return keys[which];
 }
 
-char *auth_sign(EVP_PKEY *key, const char *header, const char *payload)
+char *auth_sign_text(EVP_PKEY *key, const char *text)
 {
     unsigned char signature[512];
     size_t len = sizeof signature;
+    struct kl_buf token = KL_BUF_INIT(1 << 20);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    assert_int_equal(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key), 1);
+    assert_int_equal(
+        EVP_DigestSign(ctx, signature, &len, (const unsigned char *)text, strlen(text)), 1);
+    EVP_MD_CTX_free(ctx);
+    kl_buf_printf(&token, "%s.", text);
+    kl_b64url_put(&token, signature, len);
+    return kl_buf_take(&token);
+}
+
+char *auth_sign(EVP_PKEY *key, const char *header, const char *payload)
+{
     struct kl_buf text = KL_BUF_INIT(1 << 20);
     kl_b64url_put(&text, header, strlen(header));
     kl_buf_putc(&text, '.');
     kl_b64url_put(&text, payload, strlen(payload));
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    assert_int_equal(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key), 1);
-    assert_int_equal(
-        EVP_DigestSign(ctx, signature, &len, (const unsigned char *)text.bytes, text.len), 1);
-    EVP_MD_CTX_free(ctx);
-    kl_buf_putc(&text, '.');
-    kl_b64url_put(&text, signature, len);
-    return kl_buf_take(&text);
+    char *token = auth_sign_text(key, kl_buf_text(&text));
+    kl_buf_done(&text);
+    return token;
 }
 
 struct kl_key_version *auth_issuer_key(unsigned which, struct kl_token *token)

@@ -24,6 +24,8 @@ EVP_PKEY *auth_key(unsigned which);
 /** base64url(header).base64url(payload).signature by RS256 under `key`; free(). */
 char *auth_sign(EVP_PKEY *key, const char *header, const char *payload);
 
+/** TEXT.signature for a text that need not be a right one; free(). */
+char *auth_sign_text(EVP_PKEY *key, const char *text);
 /** A snapshot of auth_key(which) as an issuer's key; `token` may be NULL. One reference. */
 struct kl_key_version *auth_issuer_key(unsigned which, struct kl_token *token);
 /** A token whose only key is auth_key(0) and that signs at once, in the caller's thread. */

@@ -93,7 +93,8 @@ static void test_auth_authorize__name_like_an_id(void **state)
     struct kl_caller caller;
     bearer("c", "https://vault.azure.net", value);
     struct kl_principal *c = auth_principal("c");
-    (void)snprintf(auth_principal("a")->name, 128, "%s", c->object_id);
+    memcpy(auth_principal("b")->client_id, c->client_id, sizeof c->client_id);
+    (void)snprintf(auth_principal("b")->name, 128, "%s", c->object_id);
     *c = (struct kl_principal){.name = "x"};
     assert_int_equal(kl_authenticate(a, value, &caller, NULL), KL_UNAUTHENTICATED);
 }

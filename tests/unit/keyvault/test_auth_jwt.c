@@ -155,78 +155,79 @@ static void test_auth_jwt__good(void **state)
         expect_header(&headers[i], true);
 }
 
+static const struct member bad_claims[] = {
+    {"exp", NULL},
+    {"exp", "0"},
+    {"exp", "-1"},
+    {"exp", "\"1700003600\""},
+    {"exp", "1700003600.5"},
+    {"exp", "1.7e9"},
+    {"exp", "1699999999"},
+    {"exp", "1700000000"},
+    {"exp", "1700086401"},
+    {"exp", "253402300800"},
+    {"exp", "9223372036854775807"},
+    {"exp", "99999999999999999999"},
+    {"exp", "null"},
+    {"exp", "true"},
+    {"exp", "[1700003600]"},
+    {"iat", NULL},
+    {"iat", "1700000061"},
+    {"iat", "\"1700000000\""},
+    {"iat", "-5"},
+    {"iat", "1600000000"},
+    {"iat", "null"},
+    {"nbf", "1700000061"},
+    {"nbf", "\"1700000000\""},
+    {"nbf", "-1"},
+    {"nbf", "null"},
+    {"nbf", "9223372036854775807"},
+    {"aud", NULL},
+    {"aud", "\"\""},
+    {"aud", "\"https://vault.azure.net//\""},
+    {"aud", "\"https://VAULT.azure.net\""},
+    {"aud", "\"https://vault.azure.net.evil.example\""},
+    {"aud", "\"https://management.azure.com\""},
+    {"aud", "\" https://vault.azure.net\""},
+    {"aud", "[\"https://vault.azure.net\"]"},
+    {"aud", "[]"},
+    {"aud", "5"},
+    {"aud", "null"},
+    {"aud", "{\"a\":1}"},
+    {"iss", NULL},
+    {"iss", "\"\""},
+    {"iss", "\"" AUTH_ISSUER "/\""},
+    {"iss", "\"https://LOCALHOST:8443/" AUTH_TENANT "/v2.0\""},
+    {"iss", "\"https://localhost:8443/\""},
+    {"iss", "\"https://localhost:8443.evil.example/" AUTH_TENANT "/v2.0\""},
+    {"iss", "\"" OTHER_ISSUER "\""}, /* another trusted issuer, but not its key */
+    {"iss", "[\"" AUTH_ISSUER "\"]"},
+    {"iss", "5"},
+    {"tid", NULL},
+    {"tid", "\"\""},
+    {"tid", "\"99999999-2222-4333-8444-555555555555\""},
+    {"tid", "null"},
+    {"oid", NULL},
+    {"oid", "\"\""},
+    {"oid", "\"a\""},
+    {"oid", "\"" AUTH_OID "0\""},
+    {"oid", "\"{" AUTH_OID "}\""},
+    {"oid", "5"},
+    {"oid", "[\"" AUTH_OID "\"]"},
+    {"appid", NULL},
+    {"appid", "\"\""},
+    {"appid", "\"app\""},
+    {"appid", "5"},
+    {"azp", "\"" AUTH_OID "\""}, /* another than appid */
+    {"azp", "5"},
+    {"uti", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""},
+};
+
 static void test_auth_jwt__claims(void **state)
 {
     (void)state;
-    static const struct member bad[] = {
-        {"exp", NULL},
-        {"exp", "0"},
-        {"exp", "-1"},
-        {"exp", "\"1700003600\""},
-        {"exp", "1700003600.5"},
-        {"exp", "1.7e9"},
-        {"exp", "1699999999"},
-        {"exp", "1700000000"},
-        {"exp", "1700086401"},
-        {"exp", "253402300800"},
-        {"exp", "9223372036854775807"},
-        {"exp", "99999999999999999999"},
-        {"exp", "null"},
-        {"exp", "true"},
-        {"exp", "[1700003600]"},
-        {"iat", NULL},
-        {"iat", "1700000061"},
-        {"iat", "\"1700000000\""},
-        {"iat", "-5"},
-        {"iat", "1600000000"},
-        {"iat", "null"},
-        {"nbf", "1700000061"},
-        {"nbf", "\"1700000000\""},
-        {"nbf", "-1"},
-        {"nbf", "null"},
-        {"nbf", "9223372036854775807"},
-        {"aud", NULL},
-        {"aud", "\"\""},
-        {"aud", "\"https://vault.azure.net//\""},
-        {"aud", "\"https://VAULT.azure.net\""},
-        {"aud", "\"https://vault.azure.net.evil.example\""},
-        {"aud", "\"https://management.azure.com\""},
-        {"aud", "\" https://vault.azure.net\""},
-        {"aud", "[\"https://vault.azure.net\"]"},
-        {"aud", "[]"},
-        {"aud", "5"},
-        {"aud", "null"},
-        {"aud", "{\"a\":1}"},
-        {"iss", NULL},
-        {"iss", "\"\""},
-        {"iss", "\"" AUTH_ISSUER "/\""},
-        {"iss", "\"https://LOCALHOST:8443/" AUTH_TENANT "/v2.0\""},
-        {"iss", "\"https://localhost:8443/\""},
-        {"iss", "\"https://localhost:8443.evil.example/" AUTH_TENANT "/v2.0\""},
-        {"iss", "\"" OTHER_ISSUER "\""}, /* another trusted issuer, but not its key */
-        {"iss", "[\"" AUTH_ISSUER "\"]"},
-        {"iss", "5"},
-        {"tid", NULL},
-        {"tid", "\"\""},
-        {"tid", "\"99999999-2222-4333-8444-555555555555\""},
-        {"tid", "null"},
-        {"oid", NULL},
-        {"oid", "\"\""},
-        {"oid", "\"a\""},
-        {"oid", "\"" AUTH_OID "0\""},
-        {"oid", "\"{" AUTH_OID "}\""},
-        {"oid", "5"},
-        {"oid", "[\"" AUTH_OID "\"]"},
-        {"appid", NULL},
-        {"appid", "\"\""},
-        {"appid", "\"app\""},
-        {"appid", "5"},
-        {"azp", "\"" AUTH_OID "\""}, /* another than appid */
-        {"azp", "5"},
-        {"uti", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""},
-    };
-    for (size_t i = 0; i < KL_COUNT(bad); i++)
-        expect_claim(&bad[i], false);
+    for (size_t i = 0; i < KL_COUNT(bad_claims); i++)
+        expect_claim(&bad_claims[i], false);
 }
 
 static void test_auth_jwt__headers(void **state)
@@ -355,6 +356,41 @@ static void test_auth_jwt__text(void **state)
     SPOIL("{\"payload\":\"%.*s\"}", (int)(dot2 - dot1 - 1), dot1 + 1);
 #undef SPOIL
     free(good);
+}
+
+static size_t put_padded(struct kl_buf *b, const char *text, bool pad)
+{
+    size_t before = b->len;
+    kl_b64url_put(b, text, strlen(text));
+    while (pad && (b->len - before) % 4 != 0)
+        kl_buf_putc(b, '=');
+    return strlen(text) % 3;
+}
+
+/* The issuer itself spells a part with padding, or in three parts: rightly signed, and still not a
+ * compact token. */
+static void test_auth_jwt__signed_spellings(void **state)
+{
+    (void)state;
+    static const char header[] = "{\"alg\":\"RS256\",\"kid\":\"k1\"  }";
+    char *claims = object(good_claims, KL_COUNT(good_claims), NULL);
+    struct kl_buf padded = KL_BUF_INIT(8192);
+    kl_buf_printf(&padded, "%s ", claims); /* blanks until padding is needed */
+    while (padded.len % 3 == 0)
+        kl_buf_putc(&padded, ' ');
+    for (int which = 0; which < 4; which++) {
+        struct kl_buf text = KL_BUF_INIT(8192);
+        assert_int_not_equal(put_padded(&text, header, which == 1), 0);
+        kl_buf_putc(&text, '.');
+        assert_int_not_equal(put_padded(&text, kl_buf_text(&padded), which == 2), 0);
+        kl_buf_puts(&text, which == 3 ? ".AAAA" : "");
+        char *token = auth_sign_text(auth_key(0), kl_buf_text(&text));
+        expect(token, which == 0, "spelling", token);
+        free(token);
+        kl_buf_done(&text);
+    }
+    kl_buf_done(&padded);
+    free(claims);
 }
 
 /* Each character of the token in turn becomes another one: nothing in it is without weight, not
@@ -489,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_auth_jwt__headers),
         cmocka_unit_test(test_auth_jwt__parts),
         cmocka_unit_test(test_auth_jwt__text),
+        cmocka_unit_test(test_auth_jwt__signed_spellings),
         cmocka_unit_test(test_auth_jwt__every_character),
         cmocka_unit_test(test_auth_jwt__size),
         cmocka_unit_test(test_auth_jwt__issuers_apart),

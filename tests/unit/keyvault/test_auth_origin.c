@@ -37,6 +37,11 @@ static void test_auth_origin__parse_refusals(void **state)
         "a.:1",     "-a:1",     "a-:1",          "[::1:8443",  "[zz]:1",        "::1:8443",
         "user@h:1", "h:1/",     "h:99999999999", "http://h:1", "https://h:1//", "h_x:1",
     };
+    char label[65] = {0};
+    struct kl_origin longest;
+    memset(label, 'a', 64);
+    assert_int_equal(kl_origin_parse(label, &longest, NULL), KL_BAD_INPUT);
+    assert_int_equal(kl_origin_parse(label + 1, &longest, NULL), KL_OK);
     for (size_t i = 0; i < KL_COUNT(bad); i++) {
         struct kl_origin origin = {.port = 7};
         assert_int_equal(kl_origin_parse(bad[i], &origin, NULL), KL_BAD_INPUT);
