@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/encoding.h"
 #include "pkcs11/worker/rsa.h"
+#include "pkcs11/worker/secret_key.h"
 #include "pkcs11/worker/session.h"
 #include "pkcs11/worker/sign.h"
 
@@ -55,6 +56,19 @@ static bool same(const uint8_t *a, const uint8_t *b)
     return b != NULL && memcmp(a, b, KL_KEY_ID_LEN) == 0;
 }
 
+/* The last witness, on a token without another key pair: the MAC key, if it was in use. */
+static enum kl_canary_word ask_mac(struct kl_session *s)
+{
+    CK_OBJECT_HANDLE key = atomic_load(&s->worker->mac_key);
+    uint8_t mac[KL_MAC_LEN];
+    if (key == CK_INVALID_HANDLE)
+        return KL_CANARY_MUTE;
+    if (kl_secret_key_hmac(s, key, "canary", 6, mac) == CKR_OK)
+        return KL_CANARY_WELL;
+    kl_session_drop(s);
+    return KL_CANARY_ILL;
+}
+
 /* Keys other than `except`: first the one that worked last, then a few of the listing. */
 static enum kl_canary_word ask_others_locked(struct kl_session *s, const uint8_t *except)
 {
@@ -75,7 +89,7 @@ static enum kl_canary_word ask_others_locked(struct kl_session *s, const uint8_t
         if (prove_id(s, id))
             return KL_CANARY_WELL;
     }
-    return any ? KL_CANARY_ILL : KL_CANARY_MUTE;
+    return any ? KL_CANARY_ILL : ask_mac(s);
 }
 
 enum kl_canary_word kl_canary_ask(struct kl_session *s, const struct kl_key *suspect,

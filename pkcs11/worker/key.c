@@ -356,6 +356,14 @@ static void keep(struct kl_keys *k, const struct kl_key *key)
     free(copy);
 }
 
+void kl_keys_put(struct kl_keys *k, const struct kl_key *key)
+{
+    (void)pthread_rwlock_wrlock(&k->lock);
+    (void)add(k, key->ref.id, key->handle); /* without memory: found again when it is asked for */
+    (void)pthread_rwlock_unlock(&k->lock);
+    keep(k, key);
+}
+
 static enum kl_code explain(enum kl_code code, CK_RV rv, struct kl_err *err)
 {
     switch (code) {

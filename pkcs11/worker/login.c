@@ -62,11 +62,11 @@ static enum kl_code latch_read(const struct kl_worker *w, struct latch *ret, str
         return KL_OK;
     if (code != KL_OK)
         return code;
-    const char *salt = strstr(text, "salt="), *check = strstr(text, "check=");
+    char salt[2 * SALT_BYTES + 1] = "", check[3] = "";
+    const char *at = strstr(text, "salt=");
     ret->set = true;
-    if (salt == NULL || check == NULL || strlen(salt) < 5 + 2 * SALT_BYTES || strlen(check) < 8 ||
-        kl_unhex(salt + 5, ret->salt, SALT_BYTES) != KL_OK ||
-        kl_unhex(check + 6, &ret->check, 1) != KL_OK)
+    if (at == NULL || sscanf(at, "salt=%32[0-9a-f] check=%2[0-9a-f]", salt, check) != 2 ||
+        kl_unhex(salt, ret->salt, SALT_BYTES) != KL_OK || kl_unhex(check, &ret->check, 1) != KL_OK)
         return kl_fail(err, KL_TOKEN_PIN, "latch",
                        "%s is damaged; remove it to allow one more login", ret->path);
     return KL_OK;

@@ -58,9 +58,11 @@ static enum kl_code accept_pair(struct kl_session *s, const struct kl_token_requ
     code = kl_create_round_trips(s, &key, err);
     if (code == KL_OK)
         code = kl_durable_barrier(s->worker->conf.store_dir, err);
-    if (code == KL_OK)
-        put(ret, key.spki, key.spki_len);
-    return code;
+    if (code != KL_OK)
+        return code;
+    kl_keys_put(s->worker->keys, &key);
+    put(ret, key.spki, key.spki_len);
+    return KL_OK;
 }
 
 /* After a failure nothing may stay, however far it came. */

@@ -11,4 +11,9 @@
 enum kl_code kl_oaep_unpad(const struct kl_mech *m, const uint8_t *em, size_t k, uint8_t *out,
                            size_t *ret_len) KL_MUST_USE;
 
+/** The part of kl_oaep_unpad that sees the block: bytes of the text, or a negative number. No
+ * branch and no address depends on the block; the caller may branch on the number, which is public.
+ */
+int kl_oaep_check(const struct kl_mech *m, const uint8_t *em, size_t k, uint8_t *out);
+
 #endif
