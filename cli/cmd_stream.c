@@ -15,7 +15,7 @@ static const char *const segments[] = {"64K", "1M", "4M", NULL};
 
 #define OUTPUT_FILE                                                                                \
     {                                                                                              \
-        .name = "out", .argument = "FILE", .complete = KL_COMPLETE_FILE,         \
+        .name = "out", .argument = "FILE", .complete = KL_COMPLETE_FILE,                           \
         .help = "Write to FILE, which appears under its name only when it is complete. Without "   \
                 "it, or with -, to standard output."                                               \
     }

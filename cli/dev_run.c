@@ -179,6 +179,10 @@ static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *
         (void)waitpid(pid, NULL, WNOHANG); /* reaped, or kill() would still find it */
         if (ask_ready(client, url, &ready, why, sizeof(why)) != KL_OK && kill(pid, 0) != 0)
             return kl_fail(err, KL_IO, "kluisd", "kluisd ended before it was ready");
+        if (!ready && strstr(why, "\"pin-refused\"") != NULL)
+            return kl_fail(err, KL_TOKEN_PIN, "readyz",
+                           "the token refused its PIN, which will not be sent again before the "
+                           "PIN file changes");
         if (!ready && kl_clock_mono_ms() > deadline)
             return kl_fail(err, KL_TIMEOUT, "readyz", "kluisd runs but does not get ready: %s",
                            why);

@@ -1,0 +1,182 @@
+_kluis_nouns="vault key policy principal token audit dev"
+
+# bash completion for kluis, made by 'kluis completion bash'
+_kluis()
+{
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} at=1
+    local noun verb path offers=
+    [[ ${COMP_WORDS[1]} == keyvault ]] && at=2
+    noun=${COMP_WORDS[at]} verb=${COMP_WORDS[at + 1]}
+    if ((COMP_CWORD == at)); then
+        path=
+    elif [[ " $_kluis_nouns " != *" $noun "* ]]; then
+        path=$noun
+    elif ((COMP_CWORD == at + 1)); then
+        path=$noun
+    else
+        path="$noun $verb"
+    fi
+    case "$path $before" in
+    "vault create --profile") offers="domain-backed fixed" ;;
+    "vault create --output" | "vault create -o") offers="json table tsv" ;;
+    "vault list --output" | "vault list -o") offers="json table tsv" ;;
+    "vault show --output" | "vault show -o") offers="json table tsv" ;;
+    "vault update --output" | "vault update -o") offers="json table tsv" ;;
+    "vault delete --output" | "vault delete -o") offers="json table tsv" ;;
+    "vault list-deleted --output" | "vault list-deleted -o") offers="json table tsv" ;;
+    "vault show-deleted --output" | "vault show-deleted -o") offers="json table tsv" ;;
+    "vault recover --output" | "vault recover -o") offers="json table tsv" ;;
+    "key create --kty") offers="RSA RSA-HSM EC EC-HSM" ;;
+    "key create --size") offers="2048 3072 4096" ;;
+    "key create --curve") offers="P-256 P-384 P-521" ;;
+    "key create --protection" | "key create -p") offers="hsm software" ;;
+    "key create --ops") offers="encrypt decrypt sign verify wrapKey unwrapKey" ;;
+    "key create --output" | "key create -o") offers="json table tsv" ;;
+    "key show --output" | "key show -o") offers="json table tsv" ;;
+    "key list --output" | "key list -o") offers="json table tsv" ;;
+    "key list-versions --output" | "key list-versions -o") offers="json table tsv" ;;
+    "key set-attributes --ops") offers="encrypt decrypt sign verify wrapKey unwrapKey" ;;
+    "key set-attributes --output" | "key set-attributes -o") offers="json table tsv" ;;
+    "key rotate --output" | "key rotate -o") offers="json table tsv" ;;
+    "key delete --output" | "key delete -o") offers="json table tsv" ;;
+    "key list-deleted --output" | "key list-deleted -o") offers="json table tsv" ;;
+    "key show-deleted --output" | "key show-deleted -o") offers="json table tsv" ;;
+    "key recover --output" | "key recover -o") offers="json table tsv" ;;
+    "key purge --output" | "key purge -o") offers="json table tsv" ;;
+    "key backup --file" | "key backup -f") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key backup --output" | "key backup -o") offers="json table tsv" ;;
+    "key restore --file" | "key restore -f") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key restore --output" | "key restore -o") offers="json table tsv" ;;
+    "key encrypt --algorithm" | "key encrypt -a") offers="RSA-OAEP-256 RSA-OAEP RSA1_5" ;;
+    "key encrypt --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key encrypt --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key encrypt --output" | "key encrypt -o") offers="json table tsv" ;;
+    "key decrypt --algorithm" | "key decrypt -a") offers="RSA-OAEP-256 RSA-OAEP RSA1_5" ;;
+    "key decrypt --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key decrypt --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key decrypt --output" | "key decrypt -o") offers="json table tsv" ;;
+    "key wrap --algorithm" | "key wrap -a") offers="RSA-OAEP-256 RSA-OAEP RSA1_5" ;;
+    "key wrap --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key wrap --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key wrap --output" | "key wrap -o") offers="json table tsv" ;;
+    "key unwrap --algorithm" | "key unwrap -a") offers="RSA-OAEP-256 RSA-OAEP RSA1_5" ;;
+    "key unwrap --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key unwrap --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key unwrap --output" | "key unwrap -o") offers="json table tsv" ;;
+    "key sign --algorithm" | "key sign -a") offers="RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512" ;;
+    "key sign --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key sign --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key sign --output" | "key sign -o") offers="json table tsv" ;;
+    "key verify --algorithm" | "key verify -a") offers="RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512" ;;
+    "key verify --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key verify --signature-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key verify --output" | "key verify -o") offers="json table tsv" ;;
+    "policy set --key-permissions") offers="get list create update import delete recover purge backup restore encrypt decrypt wrapKey unwrapKey sign verify rotate release getRotationPolicy setRotationPolicy all" ;;
+    "policy set --secret-permissions") offers="get list set delete recover backup restore purge all" ;;
+    "policy set --certificate-permissions") offers="get list create update import delete recover backup restore purge manageContacts manageIssuers getIssuers listIssuers setIssuers deleteIssuers all" ;;
+    "policy set --vault-permissions") offers="get list update delete recover purge getPolicy setPolicy all" ;;
+    "policy set --output" | "policy set -o") offers="json table tsv" ;;
+    "policy show --output" | "policy show -o") offers="json table tsv" ;;
+    "policy delete --output" | "policy delete -o") offers="json table tsv" ;;
+    "principal create --roles") offers="administrator auditor" ;;
+    "principal create --secret-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "principal create --output" | "principal create -o") offers="json table tsv" ;;
+    "principal list --output" | "principal list -o") offers="json table tsv" ;;
+    "token list --output" | "token list -o") offers="json table tsv" ;;
+    "token show --output" | "token show -o") offers="json table tsv" ;;
+    "token domain-key --so-pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "token domain-key --pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "token domain-key --module") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "audit verify --file" | "audit verify -f") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "audit verify --head-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "audit verify --public-key") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "audit verify --output" | "audit verify -o") offers="json table tsv" ;;
+    "audit head --output" | "audit head -o") offers="json table tsv" ;;
+    "dev up --dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+    "dev up --pkcs11-module") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "dev up --pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "dev up --so-pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "dev down --dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+    "encrypt --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "encrypt --algorithm" | "encrypt -a") offers="RSA-OAEP-256 RSA-OAEP" ;;
+    "encrypt --segment") offers="64K 1M 4M" ;;
+    "decrypt --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "inspect --output" | "inspect -o") offers="json table tsv" ;;
+    "rewrap --algorithm" | "rewrap -a") offers="RSA-OAEP-256 RSA-OAEP" ;;
+    "rewrap --output" | "rewrap -o") offers="json table tsv" ;;
+    "login --ca") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "login --secret-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "login --output" | "login -o") offers="json table tsv" ;;
+    "whoami --output" | "whoami -o") offers="json table tsv" ;;
+    esac
+    case "$path" in
+    "") offers="vault key policy principal token audit dev encrypt decrypt inspect rewrap login logout whoami completion reference version keyvault help" ;;
+    "vault") offers="create list show update delete list-deleted show-deleted recover purge" ;;
+    "vault create") [[ $offers ]] || offers="--name --origins --retention-days --enable-purge-protection --profile --token --subscription --geography --location --tags --output --timeout --help" ;;
+    "vault list") [[ $offers ]] || offers="--output --timeout --help" ;;
+    "vault show") [[ $offers ]] || offers="--name --output --timeout --help" ;;
+    "vault update") [[ $offers ]] || offers="--name --enable-purge-protection --enable-soft-delete --tags --output --timeout --help" ;;
+    "vault delete") [[ $offers ]] || offers="--name --yes --output --timeout --help" ;;
+    "vault list-deleted") [[ $offers ]] || offers="--output --timeout --help" ;;
+    "vault show-deleted") [[ $offers ]] || offers="--name --output --timeout --help" ;;
+    "vault recover") [[ $offers ]] || offers="--name --output --timeout --help" ;;
+    "vault purge") [[ $offers ]] || offers="--name --yes --timeout --help" ;;
+    "key") offers="create show list list-versions set-attributes rotate delete list-deleted show-deleted recover purge backup restore encrypt decrypt wrap unwrap sign verify" ;;
+    "key create") [[ $offers ]] || offers="--vault-name --name --id --kty --size --curve --protection --disabled --no-backup --ops --expires --not-before --tags --output --timeout --help" ;;
+    "key show") [[ $offers ]] || offers="--vault-name --name --id --version --output --timeout --help" ;;
+    "key list") [[ $offers ]] || offers="--vault-name --output --timeout --help" ;;
+    "key list-versions") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "key set-attributes") [[ $offers ]] || offers="--vault-name --name --id --version --enabled --ops --expires --not-before --tags --output --timeout --help" ;;
+    "key rotate") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "key delete") [[ $offers ]] || offers="--vault-name --name --id --yes --output --timeout --help" ;;
+    "key list-deleted") [[ $offers ]] || offers="--vault-name --output --timeout --help" ;;
+    "key show-deleted") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "key recover") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "key purge") [[ $offers ]] || offers="--vault-name --name --id --yes --output --timeout --help" ;;
+    "key backup") [[ $offers ]] || offers="--vault-name --name --id --subscription --file --force --output --timeout --help" ;;
+    "key restore") [[ $offers ]] || offers="--vault-name --subscription --file --output --timeout --help" ;;
+    "key encrypt") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --file --out --force --output --timeout --help" ;;
+    "key decrypt") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --value --file --out --force --show-secret --output --timeout --help" ;;
+    "key wrap") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --file --out --force --output --timeout --help" ;;
+    "key unwrap") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --value --file --out --force --show-secret --output --timeout --help" ;;
+    "key sign") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --file --digest --out --force --output --timeout --help" ;;
+    "key verify") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --file --digest --signature --signature-file --output --timeout --help" ;;
+    "policy") offers="set show delete" ;;
+    "policy set") [[ $offers ]] || offers="--vault-name --principal --key-permissions --secret-permissions --certificate-permissions --vault-permissions --dry-run --output --timeout --help" ;;
+    "policy show") [[ $offers ]] || offers="--vault-name --principal --output --timeout --help" ;;
+    "policy delete") [[ $offers ]] || offers="--vault-name --principal --output --timeout --help" ;;
+    "principal") offers="create list delete" ;;
+    "principal create") [[ $offers ]] || offers="--name --roles --secret-file --show-secret --output --timeout --help" ;;
+    "principal list") [[ $offers ]] || offers="--output --timeout --help" ;;
+    "principal delete") [[ $offers ]] || offers="--principal --yes --timeout --help" ;;
+    "token") offers="list show domain-key" ;;
+    "token list") [[ $offers ]] || offers="--output --timeout --help" ;;
+    "token show") [[ $offers ]] || offers="--name --output --timeout --help" ;;
+    "token domain-key") [[ $offers ]] || offers="--so-pin-file --pin-file --module --uri --help"
+        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "audit") offers="verify head" ;;
+    "audit verify") [[ $offers ]] || offers="--file --head-file --public-key --offline --output --timeout --help" ;;
+    "audit head") [[ $offers ]] || offers="--output --timeout --help" ;;
+    "dev") offers="up down" ;;
+    "dev up") [[ $offers ]] || offers="--dir --port --pkcs11-module --pkcs11-uri --pin-file --so-pin-file --help" ;;
+    "dev down") [[ $offers ]] || offers="--dir --help" ;;
+    "encrypt") [[ $offers ]] || offers="--key --out --algorithm --segment --threads --timeout --help"
+        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "decrypt") [[ $offers ]] || offers="--out --verify-first --threads --timeout --help"
+        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "inspect") [[ $offers ]] || offers="--output --help"
+        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "rewrap") [[ $offers ]] || offers="--to-version --key --algorithm --wipe-old --verify --output --timeout --help"
+        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "login") [[ $offers ]] || offers="--url --vault-url --ca --tenant --client-id --secret-file --service-principal --output --timeout --help" ;;
+    "logout") [[ $offers ]] || offers=" --help" ;;
+    "whoami") [[ $offers ]] || offers="--output --timeout --help" ;;
+    "completion") [[ $offers ]] || offers=" --help"
+        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "reference") [[ $offers ]] || offers=" --help"
+        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "version") [[ $offers ]] || offers=" --help" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word")
+}
+complete -F _kluis kluis
