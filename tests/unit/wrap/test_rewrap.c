@@ -4,8 +4,10 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct fake_kek kek;
@@ -223,6 +225,43 @@ static void test_wrap_rewrap__forged_claim(void **state)
     assert_opens();
 }
 
+static _Noreturn void rewrap_for_ever(void)
+{
+    static const struct kl_rewrap_options versions[] = {
+        {.version = "00000000000000000000000000000001"},
+        {.version = "00000000000000000000000000000003"}};
+    for (unsigned i = 0;; i++) {
+        struct kl_rewrap_result result;
+        if (rewrap(&versions[i % 2], &result, NULL) != KL_OK)
+            _exit(1);
+    }
+}
+
+/* kill -9 at moments of its own choosing: the container opens each time, and neither slot is torn.
+ */
+static void test_wrap_rewrap__killed(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 60; round++) {
+        int status = 0;
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0)
+            rewrap_for_ever();
+        (void)usleep(200 + round * 37);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        struct kl_head head;
+        const int fd = open(path, O_RDONLY | O_CLOEXEC);
+        assert_int_equal(kl_head_read(fd, true, &head, NULL), KL_OK);
+        close(fd);
+        assert_int_not_equal(head.slots[0].state, KL_SLOT_BROKEN);
+        assert_int_not_equal(head.slots[1].state, KL_SLOT_BROKEN);
+        assert_opens();
+    }
+}
+
 static void test_wrap_rewrap__locked(void **state)
 {
     (void)state;
@@ -272,6 +311,7 @@ int main(void)
         ROW(torn_slot_at_every_length),
         ROW(keeps_the_slot_that_opens),
         ROW(forged_claim),
+        ROW(killed),
         ROW(locked),
         ROW(refuses),
     };

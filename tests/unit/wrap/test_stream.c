@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ static struct kl_keys test_keys;
 static int set_up(void **state)
 {
     (void)state;
+    (void)signal(SIGPIPE, SIG_IGN); /* a reader that fails leaves the one who feeds it behind */
     struct kl_secret *dek = kl_secret_new(KL_DEK_BYTES);
     uint8_t bytes[KL_CORE_BYTES];
     test_core = (struct kl_core){.segment_log2 = 16, .mode = KL_MODE_CUSTOMER};

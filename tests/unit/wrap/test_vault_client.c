@@ -64,7 +64,8 @@ static void give(struct kl_http_exchange *x, long status, const char *body)
 static unsigned token_of(const struct kl_http_exchange *x)
 {
     return x->bearer != NULL
-               ? (unsigned)atoi((const char *)kl_secret_bytes(x->bearer) + strlen("token-"))
+               ? (unsigned)strtoul((const char *)kl_secret_bytes(x->bearer) + strlen("token-"),
+                                   NULL, 10)
                : 0;
 }
 
