@@ -36,7 +36,8 @@ static bool is_our_tenant(struct kl_op *op)
  * So is the issuer, since MSAL wants its host to be the one it asked; our tokens themselves always
  * say the service's own origin. MSAL refuses a document without authorization_endpoint, though
  * client credentials have no use for it; nothing answers there. Source: OpenID Connect
- * Discovery 1.0 section 3; @azure/identity 4.13.1 and Debian's az 2.45.0: seen. */
+ * Discovery 1.0 section 3; @azure/msal-common 16.13.0, Authority: validateIssuer; Debian's
+ * az 2.45.0: seen. */
 static void reply_document(struct kl_op *op, const struct document *d)
 {
     const struct kl_authenticator *a = op->service->authenticator;
@@ -45,7 +46,7 @@ static void reply_document(struct kl_op *op, const struct document *d)
     kl_admin_reply(
         op, 200,
         json_pack("{s:o, s:o, s:o, s:o, s:[s], s:[s], s:[s], s:[ss], s:[s]}", "issuer",
-                  kl_issuer_name(a), "authorization_endpoint", url(op, folder, d->authorize),
+                  url(op, tenant, "/v2.0"), "authorization_endpoint", url(op, folder, d->authorize),
                   "token_endpoint", url(op, folder, d->token), "jwks_uri",
                   url(op, tenant, "/discovery/v2.0/keys"), "response_types_supported", "token",
                   "subject_types_supported", "public", "id_token_signing_alg_values_supported",

@@ -5,11 +5,6 @@
 
 #include <string.h>
 
-const char *kl_issuer_name(const struct kl_authenticator *a)
-{
-    return a->issuer;
-}
-
 const char *kl_issuer_tenant(const struct kl_authenticator *a)
 {
     return a->tenant;

@@ -7,8 +7,7 @@
 #include "keyvault/auth/authorize.h"
 #include "keyvault/auth/origin.h"
 
-/** The iss of our tokens, and the tenant. Borrowed. */
-const char *kl_issuer_name(const struct kl_authenticator *a);
+/** The tenant, lower case. Borrowed. */
 const char *kl_issuer_tenant(const struct kl_authenticator *a);
 /** The JWK set with the issuer's public key; new reference, NULL without memory. */
 json_t *kl_issuer_jwks(const struct kl_authenticator *a);
