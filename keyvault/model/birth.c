@@ -113,6 +113,7 @@ enum kl_code kl_birth_begin(struct kl_birth *b, struct kl_err *err)
      * removes them. */
     if (code == KL_OK)
         code = kl_model_commit(b->m, t, err);
+    kl_store_end(kl_take(t));
     if (code != KL_OK)
         retire(b);
     return code;

@@ -59,8 +59,8 @@ struct kl_token *kl_model_token(const struct kl_model *m, const char *name);
 /** As above, KL_TOKEN_UNAVAILABLE when the configuration lacks it. */
 enum kl_code kl_model_token_named(const struct kl_model *m, const char *name, struct kl_token **ret,
                                   struct kl_err *err) KL_MUST_USE;
-/** Commit. The session stays open, so that memory can follow before the next writer comes. When the commit fails its outcome
- * is unknown: memory is read back from what the database says. */
+/** Commit. The session stays open, so that memory can follow before the next writer comes. When the
+ * commit fails its outcome is unknown: memory is read back from what the database says. */
 enum kl_code kl_model_commit(struct kl_model *m, struct kl_store_session *t,
                              struct kl_err *err) KL_MUST_USE;
 /** Upper case of an object's name; `out` has the room of a row's name. */
@@ -116,8 +116,9 @@ void kl_world_put_vault(struct kl_world *w, struct kl_vault *v);
 void kl_world_drop_vault(struct kl_world *w, const char *id);
 void kl_world_put_principal(struct kl_world *w, const struct kl_principal *p);
 void kl_world_drop_principal(struct kl_world *w, const char *object_id);
-/** Read all from the store, replacing what is there only when everything could be read. The session must be a write session once
- * there are other threads: else what they publish meanwhile would be lost. */
+/** Read all from the store, replacing what is there only when everything could be read. The session
+ * must be a write session once there are other threads: else what they publish meanwhile would be
+ * lost. */
 enum kl_code kl_world_load(struct kl_model *m, struct kl_store_session *t,
                            struct kl_err *err) KL_MUST_USE;
 /** Does an active or deleted vault have this host? Under a write session. */

@@ -190,7 +190,8 @@ enum kl_code kl_principal_delete(struct kl_model *m, const char *object_id, stru
     if (code != KL_OK)
         return code;
     kl_world_drop_principal(&m->world, p.object_id);
-    /* Vault snapshots name the principal in their policies; a policy of nobody left in memory lets nobody in. */
+    /* Vault snapshots name the principal in their policies; a policy of nobody left in memory lets
+     * nobody in. */
     struct kl_err e;
     if (kl_world_load(m, t, &e) != KL_OK)
         kl_log_err(KL_LOG_WARNING, "reading the policies again", &e);

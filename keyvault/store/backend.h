@@ -45,8 +45,9 @@ struct kl_store_ops {
     enum kl_code (*run)(void *session, size_t query, const struct kl_store_value *args,
                         size_t arg_count, kl_store_columns_fn *row, void *arg, int64_t *ret_changed,
                         struct kl_err *err);
-    /** KL_OK = on stable storage. Otherwise the outcome is to be read back. Either way a write session may still read until
-     * its end: it sees what the database now holds, and no other writer of this process has been let in. */
+    /** KL_OK = on stable storage. Otherwise the outcome is to be read back. Either way a write
+     * session may still read until its end: it sees what the database now holds, and no other
+     * writer of this process has been let in. */
     enum kl_code (*commit)(void *session, struct kl_err *err);
     /** End a session; what was not committed is rolled back. */
     void (*end)(void *session);
