@@ -3,6 +3,7 @@
 #include "base/io.h"
 #include "keyvault/model/model.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
@@ -32,6 +33,8 @@ enum kl_code kl_boot_lock(const char *state_dir, int *ret_fd, struct kl_err *err
 static enum kl_code make_secret_file(const char *path, int *ret_fd, struct kl_err *err)
 {
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST) /* not KL_EXISTS: that is the principal's */
+        return kl_fail(err, KL_CONFLICT, "open", "the secret file %s exists already", path);
     if (fd < 0)
         return kl_fail_errno(err, "open", "the secret file %s cannot be made", path);
     *ret_fd = fd;

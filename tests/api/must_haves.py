@@ -113,7 +113,7 @@ def challenge_form(api):
     _, answered, data = api.exchange("GET", "/keys?" + API, None, {"Host": api.host})
     port = api.base.port
     check_equal(answered["WWW-Authenticate"],
-                f'Bearer authorization="https://localhost:{port}/{api.tenant}", resource="https://vault.localhost:{port}"', "the challenge")
+                f'Bearer authorization="https://{api.host}/{api.tenant}", resource="https://vault.localhost:{port}"', "the challenge")
     check("AKV10000" in json.loads(data)["error"]["message"], "the recorded words")
 
 

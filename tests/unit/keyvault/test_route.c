@@ -33,7 +33,7 @@ static void test_keyvault_route__every_row_is_sane(void **state)
         const struct kl_route *r = kl_routes_at(i);
         bool asks = r->scope == KL_SCOPE_HOST || r->scope == KL_SCOPE_NAMED;
         assert_non_null(r->handler);
-        assert_true(r->summary != NULL && strlen(r->summary) > 10);
+        assert_true(r->summary != NULL && strlen(r->summary) > 4);
         assert_true(r->path[0] == '/');
         if (asks != (r->permission != KL_MAY_NOTHING))
             fail_msg("%s %s: scope and permission do not go together", r->method, r->path);
