@@ -148,7 +148,7 @@ static enum kl_code gather(struct kl_cmd *cmd, struct evidence *e, struct kl_err
     if (code != KL_OK)
         return code;
     if (!kl_cmd_flag(cmd, "offline") && ask_service(cmd, &head, &why) != KL_OK)
-        kl_cmd_say("The service was not asked where the log ends: %s.", why.text);
+        kl_cmd_say("The service could not be asked where the log ends (%s).", why.text);
     if (head != NULL)
         code = note_head(e, head, err);
     if (code == KL_OK && head != NULL && given == NULL)
@@ -188,13 +188,14 @@ static bool chain_of_line(const char *path, uint64_t seq, char ret[static 65])
     return true;
 }
 
-static enum kl_code check_against_service(const struct evidence *e,
-                                          const struct kl_chain_report *report, struct kl_err *err)
+static enum kl_code check_against_service(const struct evidence *e, struct kl_chain_report *report,
+                                          struct kl_err *err)
 {
     char chain[65] = "";
 
     if (!e->service || e->seq == 0)
         return KL_OK;
+    report->tail_missing = report->tail_missing || report->last_seq < e->seq;
     if (report->last_seq < e->seq)
         return kl_fail(err, KL_CORRUPT, NULL,
                        "the log ends at record %llu, the service has written %llu: the tail is cut",
@@ -249,6 +250,17 @@ static const struct kl_column verify_columns[] = {
     {"PublicKeyFrom", "publicKey", KL_COLUMN_TEXT},
 };
 
+/* What "intact" rests on, and what it leaves open. */
+static void say_verdict(const struct evidence *e)
+{
+    kl_cmd_say("The log is intact.");
+    if (e->key_count == 0)
+        kl_cmd_say("Its signatures were not checked: there is no public key.");
+    if (!e->service && e->head == NULL)
+        kl_cmd_say("Its end was compared with nothing, so a cut tail would not show: give "
+                   "--head-file, or ask again when the service runs.");
+}
+
 static enum kl_code run_verify(struct kl_cmd *cmd, struct kl_err *err)
 {
     struct evidence e = {0};
@@ -267,10 +279,8 @@ static enum kl_code run_verify(struct kl_cmd *cmd, struct kl_err *err)
                 KL_OK)
                 kl_cmd_say("%s", out_err.text);
         }
-        if (code == KL_OK && e.key_count == 0)
-            kl_cmd_say("The chain holds. Its signatures were not checked: there is no public key.");
-        else if (code == KL_OK)
-            kl_cmd_say("The log is intact.");
+        if (code == KL_OK)
+            say_verdict(&e);
     }
     evidence_done(&e);
     return code;

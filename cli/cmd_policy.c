@@ -28,6 +28,50 @@ static const struct {
     {"vault-permissions", "vault"},
 };
 
+/* In a table a policy is a row per object type: one row with everything would be wider than any
+ * terminal. */
+static const struct kl_column flat_columns[] = {
+    {"Name", "name", KL_COLUMN_TEXT},
+    {"ObjectId", "objectId", KL_COLUMN_TEXT},
+    {"Type", "type", KL_COLUMN_TEXT},
+    {"Permissions", "permissions", KL_COLUMN_LIST},
+};
+
+static enum kl_code flatten(const json_t *list, json_t **ret, struct kl_err *err)
+{
+    KL_AUTO(json) flat = json_array();
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(list, i, row)
+    {
+        for (size_t k = 0; k < KL_COUNT(kinds); k++) {
+            json_t *words = json_object_get(json_object_get(row, "permissions"), kinds[k].member);
+
+            if (json_array_size(words) == 0)
+                continue;
+            if (json_array_append_new(flat, json_pack("{s:O?, s:O?, s:s, s:O}", "name",
+                                                      json_object_get(row, "name"), "objectId",
+                                                      json_object_get(row, "objectId"), "type",
+                                                      kinds[k].member, "permissions", words)) != 0)
+                return kl_fail(err, KL_NO_MEMORY, "json", "out of memory");
+        }
+    }
+    *ret = kl_take(flat);
+    return KL_OK;
+}
+
+static enum kl_code show_policies(struct kl_cmd *cmd, const json_t *list, struct kl_err *err)
+{
+    KL_AUTO(json) flat = NULL;
+    enum kl_code code;
+
+    if (kl_cmd_format(cmd) == KL_FORMAT_JSON)
+        return kl_out_list(cmd, list, flat_columns, KL_COUNT(flat_columns), err);
+    code = flatten(list, &flat, err);
+    return code == KL_OK ? kl_out_list(cmd, flat, flat_columns, KL_COUNT(flat_columns), err) : code;
+}
+
 static enum kl_code policies_of(struct kl_cmd *cmd, char **ret_url, json_t **ret_list,
                                 struct kl_err *err)
 {
@@ -70,7 +114,7 @@ static enum kl_code run_show(struct kl_cmd *cmd, struct kl_err *err)
     enum kl_code code = policies_of(cmd, &url, &list, err);
 
     if (code != KL_OK || who == NULL)
-        return code == KL_OK ? kl_out_list(cmd, list, columns, KL_COUNT(columns), err) : code;
+        return code == KL_OK ? show_policies(cmd, list, err) : code;
     code = kl_principal_find(cmd, who, kl_cmd_value(cmd, "vault-name"), id, err);
     if (code == KL_OK && policy_of(list, id) == NULL)
         code = kl_fail(err, KL_NOT_FOUND, NULL, "'%.60s' has no policy in this vault", who);

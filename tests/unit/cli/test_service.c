@@ -295,6 +295,8 @@ static void test_cli_service__policy_replaces_only_what_is_named(void **state)
     assert_string_equal(
         fake_seen_body("PUT", path),
         "{\"permissions\":{\"keys\":[\"get\",\"list\",\"wrapKey\"],\"vault\":[\"get\"]}}");
+    assert_int_equal(capture("policy show --vault-name demo -o tsv"), KL_EXIT_DONE);
+    assert_string_equal(capture_out, "alice\t" ALICE "\tkeys\tget\nalice\t" ALICE "\tvault\tget\n");
     assert_int_equal(capture("policy set --vault-name demo --principal alice"), KL_EXIT_USAGE);
     assert_int_equal(capture("policy set --vault-name demo --principal bob --key-permissions get"),
                      KL_EXIT_NOT_FOUND);
