@@ -11,12 +11,13 @@
 
 #include "pkcs11/token.h"
 
-#define KL_PROTO_MAX     (KL_TOKEN_MAX_INPUT + 2048) /* bytes of the longest frame, CONFIG included */
-#define KL_PROTO_LANES   2
-#define KL_LANE_SHORT    0
-#define KL_LANE_MANAGE   1
-#define KL_PROTO_FD_LANE 3 /* descriptors of the worker: lane 0, lane 1, and a PIN given as fd:N   \
-                            */
+#define KL_PROTO_MAX   (KL_TOKEN_MAX_INPUT + 2048) /* bytes of the longest frame, CONFIG included */
+#define KL_PROTO_LANES 2
+#define KL_LANE_SHORT  0
+#define KL_LANE_MANAGE 1
+#define KL_PROTO_FD_LANE                                                                           \
+    3 /* descriptors of the worker: lane 0, lane 1, and a PIN given as fd:N                        \
+       */
 #define KL_PROTO_FD_PIN 5
 
 /** Exit statuses of the worker beyond 0 (orderly end); what the client does next is decided by the

@@ -13,7 +13,7 @@
 
 static bool works(const struct kl_worker *w, enum kl_token_alg alg)
 {
-    return (w->caps.algs >> alg & 1) != 0;
+    return (atomic_load(&w->algs) >> alg & 1) != 0;
 }
 
 bool kl_canary_prove(struct kl_session *s, const struct kl_key *key)
@@ -30,9 +30,10 @@ bool kl_canary_prove(struct kl_session *s, const struct kl_key *key)
             continue;
         CK_RV rv = kl_session_ensure(s);
         if (rv == CKR_OK)
-            rv = decrypts ? kl_rsa_round_trip(s, key, m, (w->caps.native_algs >> alg & 1) != 0,
-                                              plain, sizeof plain, &ok)
-                          : kl_sign_round_trip(s, key, m, &ok);
+            rv = decrypts
+                     ? kl_rsa_round_trip(s, key, m, (atomic_load(&w->native_algs) >> alg & 1) != 0,
+                                         plain, sizeof plain, &ok)
+                     : kl_sign_round_trip(s, key, m, &ok);
         if (rv != CKR_OK)
             kl_session_drop(s);
         return ok;
@@ -99,18 +100,16 @@ enum kl_canary_word kl_canary_ask(struct kl_session *s, const struct kl_key *sus
     enum kl_canary_word word;
     (void)pthread_mutex_lock(&c->lock);
     int64_t began = kl_clock_mono_ms();
-    if (c->passed_ms != 0 && c->passed_ms >= not_before_ms) {
+    bool held = c->passed_ms != 0 && c->passed_ms >= not_before_ms;
+    if (held || (suspect != NULL && kl_canary_prove(s, suspect))) {
         word = KL_CANARY_WELL;
-    } else if (suspect != NULL && kl_canary_prove(s, suspect)) {
-        word = KL_CANARY_WELL;
+    } else if (suspect == NULL) {
+        word = ask_others_locked(s, NULL);
     } else {
-        word = ask_others_locked(s, suspect == NULL ? NULL : suspect->ref.id);
-        if (suspect != NULL && word == KL_CANARY_WELL)
-            word = KL_CANARY_KEY_ILL;
-        else if (suspect != NULL)
-            word = KL_CANARY_ILL;
+        bool others = ask_others_locked(s, suspect->ref.id) == KL_CANARY_WELL;
+        word = others ? KL_CANARY_KEY_ILL : KL_CANARY_ILL;
     }
-    if (word == KL_CANARY_WELL && c->passed_ms < not_before_ms)
+    if (word == KL_CANARY_WELL && !held)
         c->passed_ms = began;
     (void)pthread_mutex_unlock(&c->lock);
     return word;

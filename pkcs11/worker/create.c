@@ -168,8 +168,8 @@ static CK_RV one_round_trip(struct kl_session *s, const struct kl_key *key, cons
         return kl_sign_round_trip(s, key, m, ret_ok);
     kl_random(plain, sizeof plain);
     plain[0] = plain[1] = 0; /* stripped leading zeros would show */
-    return kl_rsa_round_trip(s, key, m, (s->worker->caps.native_algs >> m->alg & 1) != 0, plain,
-                             sizeof plain, ret_ok);
+    return kl_rsa_round_trip(s, key, m, (atomic_load(&s->worker->native_algs) >> m->alg & 1) != 0,
+                             plain, sizeof plain, ret_ok);
 }
 
 enum kl_code kl_create_round_trips(struct kl_session *s, const struct kl_key *key,
@@ -179,7 +179,8 @@ enum kl_code kl_create_round_trips(struct kl_session *s, const struct kl_key *ke
     for (int alg = KL_ALG_OAEP_SHA1; alg < KL_ALG_COUNT; alg++) {
         const struct kl_mech *m = kl_mech_get((enum kl_token_alg)alg);
         bool ok = false;
-        if ((s->worker->caps.algs >> alg & 1) == 0 || !kl_mech_fits(m, key->type, key->curve) ||
+        if ((atomic_load(&s->worker->algs) >> alg & 1) == 0 ||
+            !kl_mech_fits(m, key->type, key->curve) ||
             !(m->kind == KL_MECH_OAEP ? key->may_decrypt : key->may_sign))
             continue;
         CK_RV rv = one_round_trip(s, key, m, &ok);

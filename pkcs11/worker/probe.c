@@ -211,7 +211,13 @@ enum kl_code kl_probe_run(struct kl_session *s, struct kl_err *err)
     try_rsa(s, &caps);
     try_curves(s, &caps);
     try_mac(s, &caps);
+    if (caps.algs ==
+        0) /* a token that is of no use at all, or not well just now: the next worker asks again */
+        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "probe",
+                       "the token does none of the algorithms when tried");
     s->worker->caps = caps;
+    atomic_store(&s->worker->algs, caps.algs);
+    atomic_store(&s->worker->native_algs, caps.native_algs);
     return KL_OK;
 }
 

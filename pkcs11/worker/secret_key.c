@@ -54,14 +54,18 @@ static enum kl_code check_flags(struct kl_session *s, CK_OBJECT_HANDLE key, cons
 
 enum kl_code kl_secret_key_domain(struct kl_session *s, CK_OBJECT_HANDLE *ret, struct kl_err *err)
 {
-    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+    CK_OBJECT_HANDLE key = s->worker->domain_key;
+    if (key != CK_INVALID_HANDLE) {
+        *ret = key;
+        return KL_OK;
+    }
     enum kl_code code = find_label(s, KL_DOMAIN_LABEL, &key, err);
     if (code == KL_OK && key == CK_INVALID_HANDLE)
         return kl_fail(err, KL_NOT_FOUND, "C_FindObjects", "the token has no domain key");
     if (code == KL_OK)
         code = check_flags(s, key, KL_DOMAIN_LABEL, CKA_TRUSTED, err);
     if (code == KL_OK)
-        *ret = key;
+        *ret = s->worker->domain_key = key;
     return code;
 }
 

@@ -36,7 +36,7 @@ static enum kl_code undecryptable(struct kl_err *err)
 static CK_RV decrypt_once(struct kl_session *s, const struct kl_key *key, void *arg)
 {
     struct task *t = arg;
-    bool native = (s->worker->caps.native_algs >> t->mech->alg & 1) != 0;
+    bool native = (atomic_load(&s->worker->native_algs) >> t->mech->alg & 1) != 0;
     t->bad = t->misfit = false;
     if (!kl_mech_fits(t->mech, key->type, key->curve)) {
         t->misfit = true;
@@ -62,7 +62,7 @@ static enum kl_code prepare(struct kl_session *s, const struct kl_token_request 
     const struct kl_mech *m = kl_mech_get(req->alg);
     if (m == NULL || (m->kind == KL_MECH_OAEP) != decrypt)
         return kl_fail(err, KL_BAD_INPUT, "alg", "the algorithm does not go with the operation");
-    if ((s->worker->caps.algs >> m->alg & 1) == 0)
+    if ((atomic_load(&s->worker->algs) >> m->alg & 1) == 0)
         return kl_fail(err, KL_TOKEN_UNSUPPORTED, "alg", "the token cannot do %s", m->name);
     if (!decrypt && req->input_len != m->digest_bytes)
         return kl_fail(err, KL_BAD_INPUT, "sign", "%s signs a digest of %zu bytes", m->name,

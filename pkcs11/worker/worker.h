@@ -21,14 +21,16 @@ struct kl_worker {
     struct kl_module module;
     CK_SLOT_ID slot;
     CK_TOKEN_INFO info;
-    unsigned quirks; /* bits of enum kl_quirk */
-    struct kl_token_caps caps;
+    unsigned quirks;               /* bits of enum kl_quirk */
+    struct kl_token_caps caps;     /* of the last probe; management thread only */
+    atomic_uint algs, native_algs; /* the same as caps', for everybody */
     struct kl_keys *keys;
     struct kl_canary canary;
     pthread_mutex_t session_lock;
     CK_SESSION_HANDLE anchor; /* holds the login; never closed while serving */
     pthread_mutex_t creating; /* SoftHSM 2.6.1 loses objects when two threads create at once */
     _Atomic CK_OBJECT_HANDLE mac_key; /* CK_INVALID_HANDLE = not looked for yet */
+    CK_OBJECT_HANDLE domain_key; /* CK_INVALID_HANDLE = not found yet; management thread only */
     CK_MECHANISM_TYPE wrap_mechanism; /* as probed; CKM_VENDOR_DEFINED = none */
     bool login_tried;
     atomic_bool
