@@ -1,9 +1,15 @@
 // The Azure SDK for JavaScript, unmodified, against a development site: every key operation that a client of Key Vault uses.
 // Environment: the site's DIR/env, and NODE_EXTRA_CA_CERTS. Prints one line for each check that fails and a count at the end.
+import dns from "node:dns";
 import { readFileSync } from "node:fs";
 import { createHash, randomBytes } from "node:crypto";
 import { ClientSecretCredential } from "@azure/identity";
 import { CryptographyClient, KeyClient } from "@azure/keyvault-keys";
+
+// Names below .localhost are this machine (RFC 6761); the C library of a bare system does not know that.
+const systemLookup = dns.lookup;
+dns.lookup = (name, options, done) =>
+  systemLookup(name.endsWith(".localhost") ? "127.0.0.1" : name, options, done);
 
 const env = process.env;
 const origin = new URL(env.KLUIS_URL);
@@ -138,7 +144,12 @@ await section("update", async () => {
   check(enabled.properties.enabled === true, "updateKeyProperties of the newest version");
   const noWrap = await keys.updateKeyProperties("js-update", { keyOps: ["sign", "verify"] });
   check(noWrap.keyOperations.join() === "sign,verify", "key operations");
-  await refused(crypto(made.id).unwrapKey("RSA-OAEP-256", randomBytes(256)), 403, "Forbidden", "an operation that the key does not allow");
+  // The SDK itself refuses what the key's own operations lack, so ask with a client that has not seen them.
+  await keys.updateKeyProperties("js-update", { keyOps: ["wrapKey", "unwrapKey"] });
+  const unaware = crypto(made.id);
+  await unaware.unwrapKey("RSA-OAEP-256", (await unaware.wrapKey("RSA-OAEP-256", randomBytes(32))).result);
+  await keys.updateKeyProperties("js-update", { keyOps: ["sign", "verify"] });
+  await refused(unaware.unwrapKey("RSA-OAEP-256", randomBytes(256)), 403, "Forbidden", "an operation that the key does not allow");
 });
 
 await section("list with pages", async () => {
@@ -199,7 +210,7 @@ await section("backup and restore", async () => {
   check(elsewhere.properties.vaultUrl === vault("safe"), "restored into the other vault too");
   const damaged = Uint8Array.from(blob);
   damaged[damaged.length >> 1] ^= 1;
-  await refused(safe.restoreKeyBackup(damaged), 400, "BadParameter", "a damaged blob");
+  await refused(safe.restoreKeyBackup(damaged), 400, "Malformed backup blob", "a damaged blob");
 });
 
 console.log(`@azure/keyvault-keys: ${checks - failures.length} of ${checks} checks passed`);

@@ -85,10 +85,17 @@ def verify(site, threads, everything):
 
 
 def check_reconciled(site):
-    """The log of the start says that database and token agree, or what was put right; never that something is lost."""
-    text = site.log_tail(400)
-    bad = [line for line in text.splitlines() if re.search(r"(?i)lost|missing on the token|cannot reconcile|AddressSanitizer|runtime error|LeakSanitizer", line)]
-    check_equal(bad, [], "log lines that speak of damage")
+    """Each start says what it found: creations rolled back and purges finished are right, anything missing, foreign or tampered is not."""
+    with open(os.path.join(site.dir, "kluisd.log"), encoding="utf-8", errors="replace") as f:
+        text = f.read()
+    starts = re.findall(r"reconciled (.*)", text)
+    check(starts, "a start says that it reconciled")
+    for line in starts:
+        counts = dict(re.findall(r"(\w+)=(\d+)", line))
+        for word in ("missing_on_token", "unknown_on_token", "tampered"):
+            check_equal(counts.get(word), "0", f"reconciliation: {word} in '{line}'")
+    bad = [line for line in text.splitlines() if re.search(r"AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer", line)]
+    check_equal(bad, [], "reports of a sanitizer")
 
 
 def kill_daemon(site):

@@ -3,6 +3,7 @@ import os
 import random
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 import kluis
@@ -54,6 +55,7 @@ class Thread(threading.Thread):
         except OSError as e:
             raise Lost(str(e)) from e
         if status in TRY_AGAIN:
+            time.sleep(0.05)
             return None  # like a lost answer it may have happened: `maybe` stays
         if status not in wanted:
             raise kluis.Failed(f"{what} {key.name}: {status} {answer}")
