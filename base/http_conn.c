@@ -159,6 +159,8 @@ static void on_output(struct evbuffer *out, const struct evbuffer_cb_info *info,
     struct kl_http_conn *c = arg;
     if (info->n_deleted != 0)
         c->tasks &= ~(unsigned)KL_HTTP_TASK_REPLACE; /* its beginning may be out: leave it alone */
+    if (c->paged && evbuffer_get_length(out) == 0)
+        kl_http_conn_task(c, KL_HTTP_TASK_CLOSE); /* evhttp would not after CONNECT */
     if (info->n_added == 0 || c->phase == KL_HTTP_WRITING)
         return;
     if (status_at(out, info->orig_size) < 200) {
@@ -258,6 +260,7 @@ static void replace_page(struct kl_http_conn *c)
     kl_http_put_page(before, status);
     (void)evbuffer_add_buffer(out, before);
     evbuffer_free(before);
+    c->paged = true;
 }
 
 void kl_http_conn_tasks(evutil_socket_t fd, short what, void *thread)

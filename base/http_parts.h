@@ -51,6 +51,7 @@ struct kl_http_conn {
     unsigned tasks;
     bool queued;    /* in thread->tasks */
     bool continued; /* evhttp has sent "100 Continue" for this request */
+    bool paged;     /* our error page is on its way: the connection ends behind it */
     size_t page_at; /* TASK_REPLACE: where in the output evhttp's page begins */
     char peer[INET6_ADDRSTRLEN];
     TAILQ_ENTRY(kl_http_conn) all, urgent;

@@ -116,7 +116,7 @@ static void send_reply(struct kl_http_request *req)
         return;
     }
     struct evkeyvalq *out = evhttp_request_get_output_headers(ev);
-    if (req->close || c->thread->drain_until_ms != 0)
+    if (req->close || atomic_load(&c->thread->server->stop_at_ms) != 0)
         (void)evhttp_add_header(out, "Connection", "close");
     else if (req->keep_alive_10)
         (void)evhttp_add_header(out, "Connection", "keep-alive");
@@ -303,18 +303,35 @@ static struct kl_http_request *request_new(struct kl_http_conn *c, struct evhttp
     return req;
 }
 
-/* evhttp reads the body of any other coding as the next request: a smuggler's tool (RFC 9112
- * section 6.3). */
-static bool is_smuggled(const struct kl_http_request *req)
+/* What makes two readers of one connection disagree where a request ends, and which evhttp lets
+ * pass: another transfer coding than chunked, a second length, a blank before the colon, a length
+ * with a sign (RFC 9112 sections 5.1 and 6.3). */
+static bool is_ambiguous(const struct kl_http_request *req)
 {
-    const char *coding = kl_http_header(req, "Transfer-Encoding");
-    return coding != NULL && strcasecmp(coding, "chunked") != 0;
+    const struct evkeyval *h;
+    unsigned lengths = 0, hosts = 0;
+    for (h = evhttp_request_get_input_headers(req->ev)->tqh_first; h != NULL;
+         h = h->next.tqe_next) {
+        if (strcasecmp(h->key, "Content-Length") == 0) {
+            lengths++;
+            if (h->value[strspn(h->value, "0123456789")] != 0)
+                return true;
+        } else if (strcasecmp(h->key, "Host") == 0) {
+            hosts++;
+        } else if (strcasecmp(h->key, "Transfer-Encoding") == 0) {
+            if (strcasecmp(h->value, "chunked") != 0)
+                return true;
+        } else if (strpbrk(h->key, " \t") != NULL || *h->key == 0) {
+            return true;
+        }
+    }
+    return lengths > 1 || hosts > 1;
 }
 
 static void refuse(struct kl_http_request *req)
 {
     static const char body[] = "{\"error\":{\"code\":\"BadParameter\",\"message\":"
-                               "\"The transfer coding is not supported.\"}}";
+                               "\"The request header is ambiguous about the request.\"}}";
     const struct kl_http_header type = {"Content-Type", "application/json; charset=utf-8"};
     req->close = true;
     kl_http_reply(req, 400, &type, 1, body, sizeof body - 1);
@@ -342,7 +359,7 @@ void kl_http_on_request(struct evhttp_request *ev, void *thread)
     bufferevent_setcb(bev, NULL, on_write, on_event, arg);
     kl_http_conn_enter(c, KL_HTTP_HANDLING);
     c->pending = req;
-    if (is_smuggled(req))
+    if (is_ambiguous(req))
         refuse(req);
     else
         t->server->config.handler(req, t->server->config.arg);

@@ -36,13 +36,16 @@ static enum kl_code resolve(const char *text, struct addrinfo **ret, struct kl_e
     const char *colon = strrchr(text, ':');
     size_t n = colon != NULL ? (size_t)(colon - text) : 0;
     bool six = n > 2 && text[0] == '[' && text[n - 1] == ']';
-    if (n == 0 || n >= sizeof host)
+    const char *port = colon != NULL ? colon + 1 : "";
+    size_t digits = strspn(port, "0123456789");
+    if (n == 0 || n >= sizeof host || digits == 0 || digits > 5 || port[digits] != 0 ||
+        strtoul(port, NULL, 10) > UINT16_MAX)
         return kl_fail(err, KL_CONFIG, "listen", "%s is not ADDRESS:PORT", text);
     (void)snprintf(host, sizeof host, "%.*s", (int)(six ? n - 2 : n), text + six);
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
                                    .ai_family = six ? AF_INET6 : AF_INET,
                                    .ai_socktype = SOCK_STREAM};
-    int rc = getaddrinfo(host, colon + 1, &hints, ret);
+    int rc = getaddrinfo(host, port, &hints, ret);
     if (rc != 0)
         return kl_fail(err, KL_CONFIG, "getaddrinfo", "%s is not ADDRESS:PORT: %s", text,
                        gai_strerror(rc));
