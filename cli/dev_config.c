@@ -62,6 +62,18 @@ static void put_path_export(const struct kl_dev_site *s, struct kl_buf *out, con
     kl_buf_done(&path);
 }
 
+/* A given token's module may have been told by the environment where its things are: the next 'up'
+ * needs that again. */
+static void put_token_exports(struct kl_buf *out)
+{
+    static const char *const names[] = {"SOFTHSM2_CONF", "KRYOPTIC_CONF"};
+
+    for (size_t i = 0; i < KL_COUNT(names); i++) {
+        if (getenv(names[i]) != NULL)
+            put_export(out, names[i], getenv(names[i]));
+    }
+}
+
 enum kl_code kl_dev_write_env(struct kl_dev_site *s, struct kl_err *err)
 {
     struct kl_buf out = KL_BUF_INIT(65536);
@@ -78,5 +90,7 @@ enum kl_code kl_dev_write_env(struct kl_dev_site *s, struct kl_err *err)
     put_path_export(s, &out, "KLUIS_CONFIG", KL_DEV_CONFIG);
     if (s->own_token)
         put_path_export(s, &out, "SOFTHSM2_CONF", "softhsm2.conf");
+    else
+        put_token_exports(&out);
     return kl_dev_write(s, "env", &out, err);
 }
