@@ -267,33 +267,39 @@ pid_t kl_process_of_file(const char *pid_path, const char *argument)
     return 0;
 }
 
-/* Whether a process of this session (or the leader itself) is left; a zombie is not. */
-static pid_t anyone_of_session(pid_t session)
+/* The session of a process, 0 when it is gone or a zombie. */
+static long session_of(long pid)
 {
     char path[64], line[512];
+    char *at, *end = NULL;
+    long value = 0;
+
+    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+    KL_AUTO(file) in = fopen(path, "re");
+
+    if (in == NULL || fgets(line, sizeof(line), in) == NULL)
+        return 0;
+    at = strrchr(line, ')'); /* a name may hold anything, also ")" */
+    if (at == NULL || strlen(at) < 4 || at[2] == 'Z')
+        return 0;
+    at += 3;
+    for (int field = 0; field < 3; field++, at = end) /* parent, group, session */
+        value = strtol(at, &end, 10);
+    return value;
+}
+
+/* Some living process of this session, 0 = none is left. */
+static pid_t anyone_of_session(pid_t session)
+{
     pid_t found = 0;
     DIR *dir = opendir("/proc");
     struct dirent *entry;
 
     while (dir != NULL && found == 0 && (entry = readdir(dir)) != NULL) {
         long pid = strtol(entry->d_name, NULL, 10);
-        int group = 0, of_session = 0;
-        char state = 'Z';
 
-        if (pid <= 1)
-            continue;
-        snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-        FILE *in = fopen(path, "re");
-
-        if (in == NULL)
-            continue;
-        /* behind the last ")": state ppid pgrp session */
-        const char *rest = fgets(line, sizeof(line), in) != NULL ? strrchr(line, ')') : NULL;
-
-        if (rest != NULL && sscanf(rest, ") %c %*d %d %d", &state, &group, &of_session) == 3 &&
-            state != 'Z' && (of_session == session || pid == session))
+        if (pid > 1 && session_of(pid) == session)
             found = (pid_t)pid;
-        fclose(in);
     }
     if (dir != NULL)
         closedir(dir);

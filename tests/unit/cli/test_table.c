@@ -102,10 +102,12 @@ static void test_cli_table__help_documents_exit_codes(void **state)
 static void help_fits(const struct kl_noun *noun, const struct kl_command *c)
 {
     struct kl_buf help = KL_BUF_INIT(1 << 16);
+    char *rest = NULL;
     bool example = false;
 
     kl_help_command(noun, c, &help, 80);
-    for (char *line = strtok(help.bytes, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    for (char *line = strtok_r(help.bytes, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
         size_t shown = 0;
 
         example = strcmp(line, "Example:") == 0 || (example && line[0] == ' ');
