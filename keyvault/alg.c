@@ -98,14 +98,20 @@ enum kl_code kl_alg_for_key(const char *name, enum kl_alg_use use, const struct 
     enum kl_code code = check_fit(alg, use, key, err);
     if (code != KL_OK)
         return code;
-    if (key->token != NULL) {
-        struct kl_token_status status;
-        kl_token_status(key->token, &status);
-        if (known_missing(&status.caps, alg->token))
-            return kl_fail(err, KL_BAD_INPUT, "alg",
-                           "Algorithm '%s' is not supported by the token of this key", alg->name);
-    }
     *ret = alg;
+    return KL_OK;
+}
+
+enum kl_code kl_alg_on_token(const struct kl_api_alg *alg, const struct kl_key_version *key,
+                             struct kl_err *err)
+{
+    struct kl_token_status status;
+    if (key->token == NULL)
+        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "token", "The token is not configured");
+    kl_token_status(key->token, &status);
+    if (known_missing(&status.caps, alg->token))
+        return kl_fail(err, KL_BAD_INPUT, "alg",
+                       "Algorithm '%s' is not supported by the token of this key", alg->name);
     return KL_OK;
 }
 

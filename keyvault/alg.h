@@ -28,9 +28,14 @@ const struct kl_api_alg *kl_alg_find(const char *name);
 const struct kl_api_alg *kl_alg_at(size_t index);
 
 /** The row of `name`, when it has this use and fits the key. KL_BAD_INPUT (unknown name, wrong use,
- * RSA1_5, or not known to be missing on the key's token), KL_ALG_MISMATCH. */
+ * RSA1_5), KL_ALG_MISMATCH. */
 enum kl_code kl_alg_for_key(const char *name, enum kl_alg_use use, const struct kl_key_version *key,
                             const struct kl_api_alg **ret, struct kl_err *err) KL_MUST_USE;
+
+/** Nothing may be encrypted that the key's token cannot decrypt: KL_BAD_INPUT when its probe found
+ * that it lacks this algorithm. Calls of the token find out by themselves. */
+enum kl_code kl_alg_on_token(const struct kl_api_alg *alg, const struct kl_key_version *key,
+                             struct kl_err *err) KL_MUST_USE;
 
 /** Whether the token can do what a new key of this type and size is for; `caps` of a token that was
  * never up let everything pass. KL_BAD_INPUT with a sentence. */

@@ -13,6 +13,7 @@
 
 #define JSON_TYPE     "application/json; charset=utf-8"
 #define LINE_CEILING  16384
+#define LINE_USUAL    1800 /* bytes: one allocation for most records */
 #define CHALLENGE_MAX 700
 
 static void request_free(struct kl_request *r)
@@ -90,6 +91,7 @@ static void audited(void *arg, enum kl_code code)
 static void audit(struct kl_request *r, const char *message, int64_t duration_ms)
 {
     struct kl_buf line = KL_BUF_INIT(LINE_CEILING);
+    kl_buf_reserve(&line, LINE_USUAL);
     kl_audit_put(&line, r, message, duration_ms);
     enum kl_code code = KL_NO_MEMORY;
     kl_metrics_audit_queued();

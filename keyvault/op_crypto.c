@@ -143,6 +143,8 @@ static void encrypt(struct kl_op *op, enum kl_key_op use)
     struct waiting *w = NULL;
     enum kl_code code = begin(op, use, KL_USE_CIPHER, &alg);
     if (code == KL_OK)
+        code = kl_alg_on_token(alg, op->key, &op->err);
+    if (code == KL_OK)
         code = kl_wire_bytes(op->body, "value", plain, sizeof plain, &n, &op->err);
     if (!kl_op_ok(op, code))
         goto done;
