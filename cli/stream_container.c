@@ -176,7 +176,7 @@ static enum kl_code rewrap_all(struct kl_cmd *cmd, struct kl_rewrap *job, struct
         const bool done = kl_rewrap_file(job, words[i], &result, &why) == KL_OK;
 
         if (!done)
-            kl_cmd_say("%s: %s.", words[i], why.text);
+            kl_cmd_say("%s: %s", words[i], why.text);
         failed += !done;
         if (json_array_append_new(results, done ? json_result(words[i], &result)
                                                 : json_failure(words[i], &why)) != 0)
