@@ -73,7 +73,7 @@ enum kl_code kl_dev_bootstrap(struct kl_dev_site *s, struct kl_err *err)
 {
     enum { TAKEN = 4, TRIES = 20 };
     int status = TAKEN;
-    char name[16] = "admin";
+    char name[24] = "admin";
     enum kl_code code = KL_OK;
 
     if (s->client_id != NULL)
