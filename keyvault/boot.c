@@ -52,7 +52,7 @@ static enum kl_code open_tokens(struct kl_running *r, struct kl_err *err)
 {
     struct kl_service *s = &r->service;
     const struct kl_config *c = r->config;
-    s->tokens = calloc(c->token_count, sizeof *s->tokens);
+    s->tokens = calloc(c->token_count, sizeof(struct kl_token *));
     if (s->tokens == NULL)
         return kl_fail(err, KL_NO_MEMORY, "tokens", "No memory for the tokens");
     for (size_t i = 0; i < c->token_count; i++) {

@@ -232,7 +232,8 @@ enum kl_code kl_config_load(const char *path, struct kl_config **ret, struct kl_
     c->audit = kl_conf_section(c->file, "audit", 0);
     while (kl_conf_section(c->file, "token", c->token_count) != NULL)
         c->token_count++;
-    const struct kl_token_config **tokens = calloc(c->token_count + 1, sizeof *tokens);
+    const struct kl_token_config **tokens =
+        calloc(c->token_count + 1, sizeof(struct kl_token_config *));
     if (tokens == NULL)
         return kl_fail(err, KL_NO_MEMORY, "config", "No memory for the configuration");
     for (size_t i = 0; i < c->token_count; i++)

@@ -115,8 +115,8 @@ static void take_region(struct kl_request *r)
             *p = '-';
 }
 
-/* A vault that the row needs: by Host, or by {name}. None: kl_authorize says so, in the words that do
- * not tell it from a vault where the caller has no policy. */
+/* A vault that the row needs: by Host, or by {name}. None: kl_authorize says so, in the words that
+ * do not tell it from a vault where the caller has no policy. */
 static enum kl_code need_vault(struct kl_op *op)
 {
     if (op->route->scope != KL_SCOPE_NAMED)

@@ -19,7 +19,7 @@ struct kl_key_version *key_on(struct kl_token *t, uint32_t bits, enum kl_curve c
     k->token = t;
     k->token_name = strdup(t->name);
     k->profile = KL_PROFILE_FIXED;
-    (void)strcpy(k->name, "Kek");
+    (void)snprintf(k->name, sizeof k->name, "Kek");
     memset(k->version, 'a', KL_VERSION_LEN);
     kl_random(k->ref.id, sizeof k->ref.id);
     const struct kl_token_request req = {.call = KL_CALL_GENERATE,
