@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,8 +32,10 @@ struct kl_chain_log {
     pthread_cond_t more;
     struct queue in;
     size_t waiting; /* in `in` and with the writer */
-    bool asleep, stop, failed;
+    bool asleep, gathering, stop, failed;
     struct kl_chain_point durable;
+
+    atomic_int coming; /* announced by kl_chain_expect */
 
     /* the writer's own */
     struct kl_chain_files files;
@@ -46,6 +49,7 @@ struct kl_chain_log {
     size_t max_waiting;
     unsigned checkpoint_records, uncovered;
     int64_t checkpoint_ms, checkpoint_due_ms; /* due: 0 = nothing to cover */
+    int64_t gather_us;
 };
 
 static bool queue_put(struct queue *q, const char *members, size_t n, kl_chain_done *done,
@@ -76,6 +80,17 @@ static void queue_clear(struct queue *q)
     q->count = 0;
 }
 
+void kl_chain_expect(struct kl_chain_log *log, int change)
+{
+    (void)atomic_fetch_add_explicit(&log->coming, change, memory_order_relaxed);
+}
+
+static bool worth_waiting(struct kl_chain_log *log)
+{
+    return !log->stop &&
+           atomic_load_explicit(&log->coming, memory_order_relaxed) > KL_CHAIN_FEW;
+}
+
 enum kl_code kl_chain_append(struct kl_chain_log *log, const char *members, size_t n,
                              kl_chain_done *done, void *arg)
 {
@@ -95,7 +110,7 @@ enum kl_code kl_chain_append(struct kl_chain_log *log, const char *members, size
         code = KL_NO_MEMORY;
     else
         log->waiting++;
-    bool wake = code == KL_OK && log->asleep;
+    bool wake = code == KL_OK && (log->asleep || (log->gathering && !worth_waiting(log)));
     log->asleep = log->asleep && !wake;
     (void)pthread_mutex_unlock(&log->lock);
     if (wake)
@@ -218,6 +233,19 @@ static bool checkpoint_is_due(const struct kl_chain_log *log)
             kl_clock_mono_ms() >= log->checkpoint_due_ms);
 }
 
+static struct timespec from_now(int64_t us)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += us / 1000000;
+    t.tv_nsec += us % 1000000 * 1000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_nsec -= 1000000000;
+        t.tv_sec++;
+    }
+    return t;
+}
+
 /* Until there is something to do; with the lock held. */
 static void wait_for_more(struct kl_chain_log *log)
 {
@@ -226,18 +254,22 @@ static void wait_for_more(struct kl_chain_log *log)
         (void)pthread_cond_wait(&log->more, &log->lock);
     } else {
         int64_t left = log->checkpoint_due_ms - kl_clock_mono_ms();
-        left = left < 1 ? 1 : left;
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += left / 1000;
-        until.tv_nsec += left % 1000 * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
-        }
+        struct timespec until = from_now((left < 1 ? 1 : left) * 1000);
         (void)pthread_cond_timedwait(&log->more, &log->lock, &until);
     }
     log->asleep = false;
+}
+
+/* There is something to write: let those that are nearly here come along. With the lock held. */
+static void gather(struct kl_chain_log *log)
+{
+    if (log->gather_us == 0 || !worth_waiting(log))
+        return;
+    struct timespec until = from_now(log->gather_us);
+    log->gathering = true;
+    while (worth_waiting(log) && pthread_cond_timedwait(&log->more, &log->lock, &until) == 0)
+        ;
+    log->gathering = false;
 }
 
 static void *writer(void *arg)
@@ -248,6 +280,8 @@ static void *writer(void *arg)
         (void)pthread_mutex_lock(&log->lock);
         while (log->in.count == 0 && !log->stop && !checkpoint_is_due(log))
             wait_for_more(log);
+        if (log->in.count > 0)
+            gather(log);
         struct queue got = log->in; /* what comes meanwhile is the next batch */
         log->in = log->out;
         log->out = got;
@@ -297,6 +331,7 @@ static struct kl_chain_log *log_new(const struct kl_chain_config *config)
     log->max_waiting = config->max_waiting;
     log->checkpoint_records = config->checkpoint_records;
     log->checkpoint_ms = config->checkpoint_ms;
+    log->gather_us = config->gather_us;
     log->hasher = kl_chain_hasher();
     if (config->signer != NULL) {
         log->signer_copy = *config->signer;

@@ -49,6 +49,7 @@ struct kl_chain_config {
     unsigned checkpoint_records;          /* a checkpoint after so many records (0 = only by time) … */
     int64_t checkpoint_ms;                /* … or so long after the first record that none covers */
     size_t max_waiting;                   /* kl_chain_append answers KL_TOKEN_BUSY above */
+    int64_t gather_us;                    /* longest wait for records that kl_chain_expect announced; 0 = none */
 };
 
 /** Open or create; follows the lines behind the head's. KL_CORRUPT (the caller decides; *ret is untouched) for a log that ends before its
@@ -67,6 +68,12 @@ void kl_chain_close(struct kl_chain_log *log);
  *  a zero byte or a leading "checkpoint", KL_TOO_BIG, KL_NO_MEMORY; `done` is then not called. */
 enum kl_code kl_chain_append(struct kl_chain_log *log, const char *members, size_t n, kl_chain_done *done,
                              void *arg) KL_MUST_USE;
+
+/** Announce that `change` more records (negative: fewer) are under way, so that one sync may serve them: a sync costs more than a record. The writer
+ *  waits for them, gather_us at most, and only while more than KL_CHAIN_FEW are announced: the few that are left must not find the
+ *  token idle. Any thread, lock-free. */
+#define KL_CHAIN_FEW 4
+void kl_chain_expect(struct kl_chain_log *log, int change);
 
 /** The newest line on disk: its seq (0 = none) and chain as 64 hex digits. */
 void kl_chain_head(struct kl_chain_log *log, uint64_t *ret_seq, char ret_chain[static 65]);

@@ -1,5 +1,5 @@
 /* TLS contexts for the server: TLS 1.2 (ECDHE-AEAD) and 1.3 only, no compression, no renegotiation, a session-id context, one ticket.
- * Thread safe after creation. Source: performance.md section 4 facts are restated in base/README.md. */
+ * Thread safe after creation. The reasons, with figures: base/README.md. */
 #ifndef KL_BASE_TLS_H
 #define KL_BASE_TLS_H
 

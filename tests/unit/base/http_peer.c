@@ -49,32 +49,48 @@ struct kl_http_server *peer_start(const char *folder, struct kl_http_server_conf
     return s;
 }
 
-struct peer *peer_new_silent(const struct kl_http_server *s)
+struct peer *peer_new_socket(void)
 {
-    const struct sockaddr_in to = {.sin_family = AF_INET,
-                                   .sin_port = htons(kl_http_server_port(s)),
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const struct timeval patience = {.tv_sec = 20}; /* a test that waits this long fails */
     const int on = 1;
     struct peer *p = calloc(1, sizeof *p);
     assert_non_null(p);
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(p->fd >= 0);
-    assert_int_equal(connect(p->fd, (const struct sockaddr *)&to, sizeof to), 0);
     assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
     assert_int_equal(setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+    return p;
+}
+
+void peer_connect(struct peer *p, const struct kl_http_server *s)
+{
+    const struct sockaddr_in to = {.sin_family = AF_INET,
+                                   .sin_port = htons(kl_http_server_port(s)),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(connect(p->fd, (const struct sockaddr *)&to, sizeof to), 0);
+}
+
+bool peer_shake(struct peer *p)
+{
+    p->ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_options(p->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    p->ssl = SSL_new(p->ctx);
+    assert_non_null(p->ssl);
+    (void)SSL_set_fd(p->ssl, p->fd);
+    return SSL_connect(p->ssl) == 1;
+}
+
+struct peer *peer_new_silent(const struct kl_http_server *s)
+{
+    struct peer *p = peer_new_socket();
+    peer_connect(p, s);
     return p;
 }
 
 struct peer *peer_new(const struct kl_http_server *s)
 {
     struct peer *p = peer_new_silent(s);
-    p->ctx = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_options(p->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
-    p->ssl = SSL_new(p->ctx);
-    assert_non_null(p->ssl);
-    (void)SSL_set_fd(p->ssl, p->fd);
-    if (SSL_connect(p->ssl) == 1)
+    if (peer_shake(p))
         return p;
     peer_free(p, false);
     return NULL;

@@ -17,6 +17,11 @@ struct peer; /* one client */
 struct peer *peer_new(const struct kl_http_server *s);
 /** Connected, not a byte said. */
 struct peer *peer_new_silent(const struct kl_http_server *s);
+/** A socket that is not connected yet, and its two next steps. peer_shake says whether TLS was
+ * agreed on. */
+struct peer *peer_new_socket(void);
+void peer_connect(struct peer *p, const struct kl_http_server *s);
+bool peer_shake(struct peer *p);
 /** Close at once: with a reset when `abort`. */
 void peer_free(struct peer *p, bool abort);
 void peer_say(struct peer *p, const char *bytes, size_t n);

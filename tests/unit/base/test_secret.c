@@ -7,6 +7,62 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The linker sends munmap and free through here, where the last look at the memory is possible. */
+int __real_munmap(void *p, size_t n);
+int __wrap_munmap(void *p, size_t n);
+void __real_free(void *p);
+void __wrap_free(void *p);
+
+static unsigned unmapped, unmapped_dirty;
+static const char *watched; /* free of this one is looked at */
+static bool watched_was_clean;
+
+static bool is_clean(const char *bytes, size_t n)
+{
+    while (n > 0 && bytes[n - 1] == 0)
+        n--;
+    return n == 0;
+}
+
+int __wrap_munmap(void *p, size_t n)
+{
+    unmapped++;
+    unmapped_dirty += !is_clean(p, n);
+    return __real_munmap(p, n);
+}
+
+void __wrap_free(void *p)
+{
+    if (p != NULL && p == watched)
+        watched_was_clean = is_clean(p, malloc_usable_size(p));
+    __real_free(p);
+}
+
+static void test_base_secret__nothing_is_left_behind(void **state)
+{
+    (void)state;
+    struct kl_secret *s = kl_secret_new(100000);
+    unmapped = unmapped_dirty = 0;
+    for (int i = 0; i < 90; i++) /* grows, and so moves, several times */
+        assert_int_equal(kl_secret_append(s, memset((char[1000]){0}, 'k', 1000), 1000), KL_OK);
+    kl_secret_free(s);
+    assert_true(unmapped >= 3);
+    assert_int_equal(unmapped_dirty, 0);
+    char *p = kl_wiping_malloc(100);
+    memset(p, 'k', 100);
+    watched = p;
+    watched_was_clean = false;
+    p = kl_wiping_realloc(p, 100000);
+    assert_true(watched_was_clean);
+    assert_int_equal(p[99], 'k');
+    memset(p, 'k', 100000);
+    watched = p;
+    watched_was_clean = false;
+    kl_wiping_free(p);
+    assert_true(watched_was_clean);
+    watched = NULL;
+}
+
 static void test_base_secret__append_up_to_the_ceiling(void **state)
 {
     (void)state;
@@ -110,7 +166,6 @@ static void test_base_secret__pipe_in_pieces(void **state)
     assert_string_equal(kl_secret_bytes(s), "1234");
 }
 
-/* The allocator below ours sees what is in memory at the moment of free. */
 static void test_base_secret__wiping_family(void **state)
 {
     (void)state;
@@ -135,6 +190,7 @@ static void test_base_secret__wiping_family(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_base_secret__nothing_is_left_behind),
         cmocka_unit_test(test_base_secret__append_up_to_the_ceiling),
         cmocka_unit_test(test_base_secret__growth_keeps_content),
         cmocka_unit_test(test_base_secret__shrinking_wipes),
