@@ -41,9 +41,13 @@ static uint64_t mix(uint64_t hash, const char *text)
         uint64_t part = 0;
         memcpy(&part, text + i, n - i < 8 ? n - i : 8);
         hash = (hash ^ (part | UINT64_C(0x2020202020202020))) * UINT64_C(0x9E3779B97F4A7C15);
-        hash ^= hash >> 29;
+        hash ^= hash >> 32;
     }
-    return hash ^ n;
+    /* Names differ in a digit or two: every bit must reach the few that choose the place. */
+    hash = (hash ^ n) * UINT64_C(0xD6E8FEB86659FD93);
+    hash ^= hash >> 32;
+    hash *= UINT64_C(0xD6E8FEB86659FD93);
+    return hash ^ hash >> 32;
 }
 
 static uint64_t hash_name(const char *vault_id, const char *name)
