@@ -1,5 +1,6 @@
-/* Growing byte buffer with a ceiling and a sticky failure, for bytes that are not secret (JSON answers, audit lines,
- * frames). Append as often as you like and look at kl_buf_failed once. Not thread safe. */
+/* Growing byte buffer with a ceiling and a sticky failure, for bytes that are not secret (JSON
+ * answers, audit lines, frames). Append as often as you like and look at kl_buf_failed once. Not
+ * thread safe. */
 #ifndef KL_BASE_BUF_H
 #define KL_BASE_BUF_H
 
@@ -15,7 +16,8 @@ struct kl_buf {
     bool failed;
 };
 
-/** An empty buffer that never grows beyond `ceiling` bytes. Storage is the caller's; end it with kl_buf_done. */
+/** An empty buffer that never grows beyond `ceiling` bytes. Storage is the caller's; end it with
+ * kl_buf_done. */
 #define KL_BUF_INIT(ceiling_bytes)                                                                 \
     (struct kl_buf)                                                                                \
     {                                                                                              \
@@ -29,14 +31,15 @@ void kl_buf_wipe(struct kl_buf *b);
 /** Forget the content, keep the memory. Clears the failure. */
 void kl_buf_clear(struct kl_buf *b);
 
-/** Room for n more bytes at once, so that what follows is not moved: for answers that hold a secret and end in kl_buf_wipe. */
+/** Room for n more bytes at once, so that what follows is not moved: for answers that hold a secret
+ * and end in kl_buf_wipe. */
 void kl_buf_reserve(struct kl_buf *b, size_t n);
 void kl_buf_put(struct kl_buf *b, const void *bytes, size_t n);
 void kl_buf_puts(struct kl_buf *b, const char *text);
 void kl_buf_putc(struct kl_buf *b, char c);
 void kl_buf_printf(struct kl_buf *b, const char *fmt, ...) KL_PRINTF(2, 3);
-/** Append text as a quoted JSON string (RFC 8259 section 7); bytes that are not UTF-8 become U+FFFD, so that hostile
- *  names stay one line. n bytes, not NUL-terminated. */
+/** Append text as a quoted JSON string (RFC 8259 section 7); bytes that are not UTF-8 become
+ * U+FFFD, so that hostile names stay one line. n bytes, not NUL-terminated. */
 void kl_buf_put_json(struct kl_buf *b, const char *text, size_t n);
 
 /** KL_NO_MEMORY or KL_TOO_BIG was met at some append. */
@@ -51,7 +54,8 @@ static inline const char *kl_buf_text(const struct kl_buf *b)
     return b->bytes != NULL ? b->bytes : "";
 }
 
-/** Hand the content over as a malloc'd C string (never NULL unless failed); the buffer is empty afterwards. */
+/** Hand the content over as a malloc'd C string (never NULL unless failed); the buffer is empty
+ * afterwards. */
 char *kl_buf_take(struct kl_buf *b);
 
 #endif

@@ -1,7 +1,9 @@
-/* Configuration files: "[section name]" lines and "key = value" lines, "#" comment lines; one table of rows says what exists.
+/* Configuration files: "[section name]" lines and "key = value" lines, "#" comment lines; one table
+ * of rows says what exists.
  *
- * Each consumer keeps its rows beside itself; the program joins the tables. Unknown sections and keys, bad values, and
- * repeated keys (unless the row is a list) are refused with FILE:LINE. Values never hold secrets, only where they are.
+ * Each consumer keeps its rows beside itself; the program joins the tables. Unknown sections and
+ * keys, bad values, and repeated keys (unless the row is a list) are refused with FILE:LINE. Values
+ * never hold secrets, only where they are.
  */
 #ifndef KL_BASE_CONF_H
 #define KL_BASE_CONF_H
@@ -26,13 +28,15 @@ struct kl_conf_list {
     size_t count;
 };
 
-/** One key of one kind of section. `offset` is where the value goes in the section's struct. `preset` is what an absent key means,
- *  written as in a file; NULL = no value (a NULL string, 0, an empty list) unless `required`. */
+/** One key of one kind of section. `offset` is where the value goes in the section's struct.
+ * `preset` is what an absent key means, written as in a file; NULL = no value (a NULL string, 0, an
+ * empty list) unless `required`. */
 struct kl_conf_row {
     const char *key;
     enum kl_conf_type type;
     size_t offset;
-    int64_t min, max; /* of the numbers; both 0 = any INT, any DURATION or BYTES that is not negative */
+    int64_t min,
+        max; /* of the numbers; both 0 = any INT, any DURATION or BYTES that is not negative */
     const char *preset;
     bool required;
     const char *help; /* one or more sentences for the sample file and the reference page */
@@ -57,16 +61,20 @@ enum kl_code kl_conf_load(const char *path, const struct kl_conf_section *kinds,
                           struct kl_conf **ret, struct kl_err *err) KL_MUST_USE;
 void kl_conf_free(struct kl_conf *c);
 
-/** The struct of the index-th section of this kind, or NULL. An unnamed section that the file lacks is there with presets. */
+/** The struct of the index-th section of this kind, or NULL. An unnamed section that the file lacks
+ * is there with presets. */
 const void *kl_conf_section(const struct kl_conf *c, const char *kind, size_t index);
 
-/** Without any table: the raw value of `key` in section `kind`, or KL_NOT_FOUND. For programs that need one fact of another
- *  program's file (the CLI: where the audit log is). *ret is malloc'd; relative paths are made absolute when `path_value`. */
+/** Without any table: the raw value of `key` in section `kind`, or KL_NOT_FOUND. For programs that
+ * need one fact of another program's file (the CLI: where the audit log is). *ret is malloc'd;
+ * relative paths are made absolute when `path_value`. */
 enum kl_code kl_conf_lookup(const char *path, const char *kind, const char *key, bool path_value,
                             char **ret, struct kl_err *err) KL_MUST_USE;
 
-/** Append the sample file: every kind and row with its help, type, range and default, commented out. */
-void kl_conf_print_sample(const struct kl_conf_section *kinds, size_t kind_count, struct kl_buf *out);
+/** Append the sample file: every kind and row with its help, type, range and default, commented
+ * out. */
+void kl_conf_print_sample(const struct kl_conf_section *kinds, size_t kind_count,
+                          struct kl_buf *out);
 /** Append the effective configuration, defaults included. */
 void kl_conf_print(const struct kl_conf *c, struct kl_buf *out);
 

@@ -1,8 +1,9 @@
 /* Errors: one code, where it came from, one sentence for the caller, private detail for the log.
  *
- * An error is set once, where it happens (kl_fail, kl_fail_native), and only prefixed on its way out. Functions return
- * the code and fill *err; err may be NULL. The struct is fixed size and owns nothing, so it is copied freely.
- * `text` may be shown to any caller; `detail` and `native` go to the log only. Neither ever holds a secret.
+ * An error is set once, where it happens (kl_fail, kl_fail_native), and only prefixed on its way
+ * out. Functions return the code and fill *err; err may be NULL. The struct is fixed size and owns
+ * nothing, so it is copied freely. `text` may be shown to any caller; `detail` and `native` go to
+ * the log only. Neither ever holds a secret.
  */
 #ifndef KL_BASE_ERR_H
 #define KL_BASE_ERR_H
@@ -11,7 +12,8 @@
 
 #include <stdarg.h>
 
-/* X(code, name): the folder in the comment owns the range; keyvault/fault.c maps each to an HTTP answer. */
+/* X(code, name): the folder in the comment owns the range; keyvault/fault.c maps each to an HTTP
+ * answer. */
 #define KL_CODES(X)                                                                                \
     X(KL_OK, "ok")                                                                                 \
     /* base */                                                                                     \
@@ -101,7 +103,8 @@ struct kl_err {
     char detail[256]; /* for the log only */
 };
 
-/** Set *err (if not NULL) and return code. `op` is the failing call; the text is a sentence without a full stop at the end. */
+/** Set *err (if not NULL) and return code. `op` is the failing call; the text is a sentence without
+ * a full stop at the end. */
 enum kl_code kl_fail(struct kl_err *err, enum kl_code code, const char *op, const char *fmt, ...)
     KL_PRINTF(4, 5);
 
@@ -110,14 +113,17 @@ enum kl_code kl_fail_native(struct kl_err *err, enum kl_code code, enum kl_domai
                             unsigned long native, const char *op, const char *fmt, ...)
     KL_PRINTF(6, 7);
 
-/** As kl_fail for a failed system call: maps errno to a code (ENOENT, EACCES, ENOSPC, …) and appends strerror. */
+/** As kl_fail for a failed system call: maps errno to a code (ENOENT, EACCES, ENOSPC, …) and
+ * appends strerror. */
 enum kl_code kl_fail_errno(struct kl_err *err, const char *op, const char *fmt, ...)
     KL_PRINTF(3, 4);
 
-/** As kl_fail for OpenSSL: takes the oldest queued error as native and detail, and empties the queue. Returns KL_CRYPTO. */
+/** As kl_fail for OpenSSL: takes the oldest queued error as native and detail, and empties the
+ * queue. Returns KL_CRYPTO. */
 enum kl_code kl_fail_ossl(struct kl_err *err, const char *op, const char *fmt, ...) KL_PRINTF(3, 4);
 
-/** Put "prefix: " before the text of an error on its way out; returns err's code (KL_INTERNAL when err is NULL). */
+/** Put "prefix: " before the text of an error on its way out; returns err's code (KL_INTERNAL when
+ * err is NULL). */
 enum kl_code kl_err_prefix(struct kl_err *err, const char *fmt, ...) KL_PRINTF(2, 3);
 
 /** The words of KL_CODES; never NULL. */

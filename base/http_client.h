@@ -1,5 +1,6 @@
-/* HTTPS client over libcurl: TLS 1.2+, own CA file, names checked, no redirects, no proxy and no netrc from the environment, bounded
- * answers, keep-alive. One kl_http_client per thread (connections are reused inside it). Blocking. */
+/* HTTPS client over libcurl: TLS 1.2+, own CA file, names checked, no redirects, no proxy and no
+ * netrc from the environment, bounded answers, keep-alive. One kl_http_client per thread
+ * (connections are reused inside it). Blocking. */
 #ifndef KL_BASE_HTTP_CLIENT_H
 #define KL_BASE_HTTP_CLIENT_H
 
@@ -16,30 +17,31 @@ struct kl_http_client_config {
     const char *user_agent;
 };
 
-enum kl_code kl_http_client_new(const struct kl_http_client_config *config, struct kl_http_client **ret,
-                                struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_http_client_new(const struct kl_http_client_config *config,
+                                struct kl_http_client **ret, struct kl_err *err) KL_MUST_USE;
 void kl_http_client_free(struct kl_http_client *c);
 
 /** Zero it, fill the first part, use it for any number of exchanges. */
 struct kl_http_exchange {
     /* in */
     const char *method, *url;
-    const char *content_type;       /* NULL = no body headers beyond Content-Length: 0 */
-    const void *body;               /* borrowed */
+    const char *content_type; /* NULL = no body headers beyond Content-Length: 0 */
+    const void *body;         /* borrowed */
     size_t body_len;
-    struct kl_secret *bearer;       /* NULL or the token for "Authorization: Bearer"; borrowed */
-    const char *extra_header;       /* NULL or one whole "Name: value" line */
+    struct kl_secret *bearer; /* NULL or the token for "Authorization: Bearer"; borrowed */
+    const char *extra_header; /* NULL or one whole "Name: value" line */
     /* out: fill with kl_http_exchange_done at the end */
     long status;
-    struct kl_secret *answer;       /* body, never NULL after KL_OK */
-    char www_authenticate[1024];    /* "" when absent */
-    int64_t retry_after_ms;         /* -1 when absent */
-    char request_id[40];            /* x-ms-request-id, "" when absent */
+    struct kl_secret *answer;    /* body, never NULL after KL_OK */
+    char www_authenticate[1024]; /* "" when absent */
+    int64_t retry_after_ms;      /* -1 when absent */
+    char request_id[40];         /* x-ms-request-id, "" when absent */
 };
 
-/** One exchange. KL_OK whatever the status; KL_UNREACHABLE (connect, TLS, name: the text names host and cause), KL_TIMEOUT,
- *  KL_TOO_BIG. https URLs only: others are KL_BAD_INPUT. */
-enum kl_code kl_http_do(struct kl_http_client *c, struct kl_http_exchange *x, struct kl_err *err) KL_MUST_USE;
+/** One exchange. KL_OK whatever the status; KL_UNREACHABLE (connect, TLS, name: the text names host
+ * and cause), KL_TIMEOUT, KL_TOO_BIG. https URLs only: others are KL_BAD_INPUT. */
+enum kl_code kl_http_do(struct kl_http_client *c, struct kl_http_exchange *x,
+                        struct kl_err *err) KL_MUST_USE;
 void kl_http_exchange_done(struct kl_http_exchange *x);
 
 KL_AUTO_DEFINE(http_client, struct kl_http_client, kl_http_client_free);

@@ -149,7 +149,7 @@ static int status_at(struct evbuffer *out, size_t offset)
     (void)evbuffer_ptr_set(out, &at, offset, EVBUFFER_PTR_SET);
     (void)evbuffer_copyout_from(out, &at, head, sizeof head - 1);
     const char *blank = strchr(head, ' ');
-    return blank != NULL ? atoi(blank) : 0;
+    return blank != NULL ? (int)strtol(blank, NULL, 10) : 0;
 }
 
 /* Bytes go out, or were sent. While a request is being read nobody but evhttp writes: an interim

@@ -1,9 +1,11 @@
-/* HTTPS server: libevent's evhttp over bufferevent_openssl, several event bases, answers from any thread.
+/* HTTPS server: libevent's evhttp over bufferevent_openssl, several event bases, answers from any
+ * thread.
  *
- * Each I/O thread runs one event base; all accept from one listening socket (TCP_NODELAY set). The handler runs on the I/O thread of
- * its connection and must not block; it answers at once or hands the request to another thread, and whoever finishes calls
- * kl_http_reply exactly once. A client that goes away meanwhile is no error: the reply is then dropped. All buffers of
- * libevent are wiped on free, since request and answer bodies hold data keys.
+ * Each I/O thread runs one event base; all accept from one listening socket (TCP_NODELAY set). The
+ * handler runs on the I/O thread of its connection and must not block; it answers at once or hands
+ * the request to another thread, and whoever finishes calls kl_http_reply exactly once. A client
+ * that goes away meanwhile is no error: the reply is then dropped. All buffers of libevent are
+ * wiped on free, since request and answer bodies hold data keys.
  */
 #ifndef KL_BASE_HTTP_SERVER_H
 #define KL_BASE_HTTP_SERVER_H
@@ -23,14 +25,15 @@ typedef void kl_http_handler(struct kl_http_request *req, void *arg);
 struct kl_http_server_config {
     const char *listen; /* "127.0.0.1:8443" or "[::1]:8443"; port 0 = any free one */
     unsigned io_threads;
-    SSL_CTX *tls;              /* borrowed; never NULL: there is no plain listener */
-    size_t max_header_bytes;   /* request line and headers together */
-    size_t max_body_bytes;     /* 413 above */
-    unsigned max_connections;  /* further ones are closed at once */
-    unsigned max_per_address;  /* same, per client address */
-    int64_t handshake_ms;      /* accept to first request byte */
-    int64_t request_ms;        /* first byte of a request to its last: ends slow senders however they drip */
-    int64_t idle_ms;           /* between requests */
+    SSL_CTX *tls;             /* borrowed; never NULL: there is no plain listener */
+    size_t max_header_bytes;  /* request line and headers together */
+    size_t max_body_bytes;    /* 413 above */
+    unsigned max_connections; /* further ones are closed at once */
+    unsigned max_per_address; /* same, per client address */
+    int64_t handshake_ms;     /* accept to first request byte */
+    int64_t
+        request_ms;  /* first byte of a request to its last: ends slow senders however they drip */
+    int64_t idle_ms; /* between requests */
     kl_http_handler *handler;
     void *arg;
 };
@@ -40,18 +43,22 @@ enum kl_code kl_http_server_start(const struct kl_http_server_config *config,
                                   struct kl_http_server **ret, struct kl_err *err) KL_MUST_USE;
 /** The port that is bound. */
 uint16_t kl_http_server_port(const struct kl_http_server *s);
-/** Stop accepting, close idle connections, wait up to grace_ms for running requests, end the threads, free. Blocking. */
+/** Stop accepting, close idle connections, wait up to grace_ms for running requests, end the
+ * threads, free. Blocking. */
 void kl_http_server_stop(struct kl_http_server *s, int64_t grace_ms);
-/** Use this context for connections accepted from now on (certificate reload). Borrowed reference is counted up. */
+/** Use this context for connections accepted from now on (certificate reload). Borrowed reference
+ * is counted up. */
 void kl_http_server_set_tls(struct kl_http_server *s, SSL_CTX *tls);
 
 /* What was asked. All strings are borrowed until the reply. */
-const char *kl_http_method(const struct kl_http_request *req);  /* "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" */
-const char *kl_http_path(const struct kl_http_request *req);    /* raw, not decoded, up to "?" */
-const char *kl_http_query(const struct kl_http_request *req);   /* raw, behind "?", "" when none */
-const char *kl_http_header(const struct kl_http_request *req, const char *name); /* any case; NULL when absent */
+const char *kl_http_method(const struct kl_http_request *req); /* "GET", "POST", "PUT", "PATCH",
+                                                                  "DELETE", "HEAD", "OPTIONS" */
+const char *kl_http_path(const struct kl_http_request *req);   /* raw, not decoded, up to "?" */
+const char *kl_http_query(const struct kl_http_request *req);  /* raw, behind "?", "" when none */
+const char *kl_http_header(const struct kl_http_request *req,
+                           const char *name); /* any case; NULL when absent */
 const void *kl_http_body(const struct kl_http_request *req, size_t *ret_len);
-const char *kl_http_peer(const struct kl_http_request *req);    /* client address without port */
+const char *kl_http_peer(const struct kl_http_request *req); /* client address without port */
 const char *kl_http_tls_version(const struct kl_http_request *req); /* "TLSv1.3" */
 /** Seconds-free identity of the connection's I/O thread: 0 … io_threads - 1. */
 unsigned kl_http_thread(const struct kl_http_request *req);
@@ -60,8 +67,9 @@ struct kl_http_header {
     const char *name, *value; /* written as given: names in canonical case */
 };
 
-/** Answer and end the request's life. From any thread, exactly once. Copies everything. Content-Length is set (never chunked);
- *  with status 204 no body and no Content-Type goes out. `headers` may be NULL when header_count is 0. */
+/** Answer and end the request's life. From any thread, exactly once. Copies everything.
+ * Content-Length is set (never chunked); with status 204 no body and no Content-Type goes out.
+ * `headers` may be NULL when header_count is 0. */
 void kl_http_reply(struct kl_http_request *req, int status, const struct kl_http_header *headers,
                    size_t header_count, const void *body, size_t body_len);
 

@@ -1,5 +1,6 @@
-/* TLS contexts for the server: TLS 1.2 (ECDHE-AEAD) and 1.3 only, no compression, no renegotiation, a session-id context, one ticket.
- * Thread safe after creation. The reasons, with figures: base/README.md. */
+/* TLS contexts for the server: TLS 1.2 (ECDHE-AEAD) and 1.3 only, no compression, no renegotiation,
+ * a session-id context, one ticket. Thread safe after creation. The reasons, with figures:
+ * base/README.md. */
 #ifndef KL_BASE_TLS_H
 #define KL_BASE_TLS_H
 
@@ -7,8 +8,9 @@
 
 #include <openssl/ssl.h>
 
-/** Server context from a PEM certificate chain and private key. KL_CONFIG names the file that is wrong (missing, not readable, key and
- *  certificate do not belong together). Free with SSL_CTX_free. */
+/** Server context from a PEM certificate chain and private key. KL_CONFIG names the file that is
+ * wrong (missing, not readable, key and certificate do not belong together). Free with
+ * SSL_CTX_free. */
 enum kl_code kl_tls_server(const char *chain_path, const char *key_path, SSL_CTX **ret,
                            struct kl_err *err) KL_MUST_USE;
 

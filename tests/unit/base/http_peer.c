@@ -174,5 +174,5 @@ int peer_ask(struct peer *p, const char *request)
         !peer_hear(p, head, sizeof head, body, sizeof body, has_body))
         return 0;
     assert_memory_equal(head, "HTTP/1.1 ", 9);
-    return atoi(head + 9);
+    return (int)strtol(head + 9, NULL, 10);
 }

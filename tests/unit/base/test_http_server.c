@@ -218,7 +218,7 @@ static void test_base_http_server__own_error_pages(void **state)
         peer_say(p, rows[i].request, strlen(rows[i].request));
         if (!peer_hear(p, head, sizeof head, body, sizeof body, true))
             fail_msg("no answer to %s", rows[i].request);
-        if (atoi(head + 9) != rows[i].status)
+        if (strtol(head + 9, NULL, 10) != rows[i].status)
             fail_msg("%s to %s", head, rows[i].request);
         assert_memory_equal(body, "{\"error\":{\"code\":\"BadParameter\",\"message\":\"", 43);
         assert_non_null(strstr(head, "\r\nContent-Type: application/json; charset=utf-8\r\n"));
@@ -243,7 +243,7 @@ static void test_base_http_server__sizes(void **state)
         memset(big + n, 'b', bodies[i]);
         peer_say(p, big, (size_t)n + bodies[i]);
         assert_true(peer_hear(p, head, sizeof head, body, sizeof body, true));
-        assert_int_equal(atoi(head + 9), i == 0 ? OK_200 : 413);
+        assert_int_equal(strtol(head + 9, NULL, 10), i == 0 ? OK_200 : 413);
         peer_free(p, false);
     }
     static const size_t header_sizes[] = {3000, 5000};
@@ -257,7 +257,8 @@ static void test_base_http_server__sizes(void **state)
         p = peer_new(s); /* the same as a target, and without an end */
         n = snprintf(big, sizeof big, "GET /");
         memset(big + n, 'x', header_sizes[i]);
-        strcpy(big + (size_t)n + header_sizes[i], i == 0 ? " HTTP/1.1\r\nHost: h\r\n\r\n" : "");
+        snprintf(big + (size_t)n + header_sizes[i], 32, "%s",
+                 i == 0 ? " HTTP/1.1\r\nHost: h\r\n\r\n" : "");
         assert_int_equal(peer_ask(p, big), i == 0 ? OK_200 : 400);
         peer_free(p, false);
     }

@@ -86,7 +86,7 @@ static void test_base_json__members(void **state)
         size_t n = 0;
         text[n++] = '{';
         for (unsigned i = 0; i < count; i++)
-            n += (size_t)sprintf(text + n, "%s\"m%u\":[1,2]", i > 0 ? "," : "", i);
+            n += (size_t)snprintf(text + n, 16, "%s\"m%u\":[1,2]", i > 0 ? "," : "", i);
         text[n++] = '}';
         assert_int_equal(parse(text, n, NULL), count > KL_JSON_MAX_MEMBERS ? KL_BAD_INPUT : KL_OK);
         free(text);
