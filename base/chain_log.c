@@ -87,8 +87,7 @@ void kl_chain_expect(struct kl_chain_log *log, int change)
 
 static bool worth_waiting(struct kl_chain_log *log)
 {
-    return !log->stop &&
-           atomic_load_explicit(&log->coming, memory_order_relaxed) > KL_CHAIN_FEW;
+    return !log->stop && atomic_load_explicit(&log->coming, memory_order_relaxed) > KL_CHAIN_FEW;
 }
 
 enum kl_code kl_chain_append(struct kl_chain_log *log, const char *members, size_t n,

@@ -51,7 +51,8 @@ enum kl_code kl_audit_log_open(const struct kl_audit_config *config, struct kl_k
                                           .checkpoint_records =
                                               (unsigned)config->checkpoint_records,
                                           .checkpoint_ms = config->checkpoint_ms,
-                                          .max_waiting = MAX_WAITING};
+                                          .max_waiting = MAX_WAITING,
+                                          .gather_us = config->gather_ms * 1000};
     a->key = kl_key_version_ref(key);
     enum kl_code code = kl_chain_open(&chain, &a->chain, err);
     if (code == KL_CORRUPT && accept_loss)
@@ -71,6 +72,11 @@ void kl_audit_log_close(struct kl_audit_log *a)
         kl_chain_close(a->chain);
     kl_key_version_unref(a->key);
     free(a);
+}
+
+void kl_audit_log_expect(struct kl_audit_log *a, int change)
+{
+    kl_chain_expect(a->chain, change);
 }
 
 enum kl_code kl_audit_log_append(struct kl_audit_log *a, const char *members, size_t n,

@@ -20,6 +20,8 @@ void kl_audit_log_close(struct kl_audit_log *a);
 /** As kl_chain_append. */
 enum kl_code kl_audit_log_append(struct kl_audit_log *a, const char *members, size_t n,
                                  kl_chain_done *done, void *arg) KL_MUST_USE;
+/** As kl_chain_expect: a request that will end in a record soon, or has. */
+void kl_audit_log_expect(struct kl_audit_log *a, int change);
 /** As kl_chain_head. */
 void kl_audit_log_head(struct kl_audit_log *a, uint64_t *ret_seq, char ret_chain[static 65]);
 

@@ -183,6 +183,14 @@ static const struct kl_conf_row audit_rows[] = {
      .max = 24 * 60 * MINUTES,
      .preset = "1m",
      .help = "Or so long after the first record that no signature covers."},
+    {.key = "gather",
+     .type = KL_CONF_DURATION,
+     .offset = AUDIT_AT(gather_ms),
+     .max = 100,
+     .preset = "2ms",
+     .help = "Longest that a record waits for others under way, so that one disk flush serves them "
+             "all; an answer waits as long. Only under load: with few requests nothing waits. 0ms "
+             "= flush each at once."},
 };
 
 #define KINDS 3

@@ -19,7 +19,7 @@ struct kl_service_config {
 
 struct kl_audit_config {
     char *path, *head;
-    int64_t checkpoint_records, checkpoint_ms;
+    int64_t checkpoint_records, checkpoint_ms, gather_ms;
 };
 
 struct kl_config {

@@ -88,6 +88,13 @@ static void audited(void *arg, enum kl_code code)
     answer_unaudited(r, code);
 }
 
+static void no_longer_expected(struct kl_request *r)
+{
+    if (r->expected)
+        kl_audit_log_expect(r->op.service->audit, -1);
+    r->expected = false;
+}
+
 static void audit(struct kl_request *r, const char *message, int64_t duration_ms)
 {
     struct kl_buf line = KL_BUF_INIT(LINE_CEILING);
@@ -123,6 +130,7 @@ static void finish(struct kl_request *r, const struct kl_err *err)
         op->key != NULL ? op->key->version : op->version, r->status, kl_code_name(r->fault),
         err != NULL && !uniform ? err->native : 0UL, (long long)duration_ms,
         err != NULL && !uniform ? " text=" : "", err != NULL && !uniform ? err->text : "");
+    no_longer_expected(r);
     if (named || op->route == NULL || r->status == 401)
         audit(r, err != NULL ? kl_fault_message(err) : "", duration_ms);
     else
@@ -215,6 +223,7 @@ static void run_handed(void *arg)
 
 void kl_op_to_job(struct kl_op *op, kl_op_handler *handler)
 {
+    no_longer_expected(kl_request_of(op)); /* a job may take its time */
     struct handed *h = malloc(sizeof *h);
     if (h != NULL) {
         *h = (struct handed){.op = op, .handler = handler};

@@ -206,8 +206,11 @@ void kl_server_handle(struct kl_http_request *http, void *arg)
     take_region(r);
     if (!kl_op_ok(&r->op, admit(r)))
         return;
-    if (r->op.route->run == KL_RUN_JOB)
+    if (r->op.route->run == KL_RUN_JOB) {
         kl_op_to_job(&r->op, r->op.route->handler);
-    else
-        r->op.route->handler(&r->op);
+        return;
+    }
+    r->expected = true;
+    kl_audit_log_expect(r->op.service->audit, 1);
+    r->op.route->handler(&r->op);
 }
