@@ -174,7 +174,7 @@ static struct kl_conf_found *find_section(const struct kl_conf *c,
 {
     for (size_t i = 0; i < c->count; i++) {
         struct kl_conf_found *f = &c->found[i];
-        if (f->kind == kind && (!kind->named || strcmp(name_of(f), name) == 0))
+        if (f->kind == kind && (!kind->named || (name != NULL && strcmp(name_of(f), name) == 0)))
             return f;
     }
     return NULL;

@@ -31,9 +31,8 @@ struct kl_http_server_config {
     unsigned max_connections; /* further ones are closed at once */
     unsigned max_per_address; /* same, per client address */
     int64_t handshake_ms;     /* accept to first request byte */
-    int64_t
-        request_ms;  /* first byte of a request to its last: ends slow senders however they drip */
-    int64_t idle_ms; /* between requests */
+    int64_t request_ms;       /* first byte of a request to its last, however it drips */
+    int64_t idle_ms;          /* between requests */
     kl_http_handler *handler;
     void *arg;
 };
@@ -60,7 +59,7 @@ const char *kl_http_header(const struct kl_http_request *req,
 const void *kl_http_body(const struct kl_http_request *req, size_t *ret_len);
 const char *kl_http_peer(const struct kl_http_request *req); /* client address without port */
 const char *kl_http_tls_version(const struct kl_http_request *req); /* "TLSv1.3" */
-/** Seconds-free identity of the connection's I/O thread: 0 … io_threads - 1. */
+/** Number of the connection's I/O thread: 0 … io_threads - 1. */
 unsigned kl_http_thread(const struct kl_http_request *req);
 
 struct kl_http_header {
