@@ -76,14 +76,51 @@ EDIT(mac_of_another_vault, "UPDATE vault SET purge_protection = 0, mac = (SELECT
 EDIT(purge_date_moved, "UPDATE object SET purge_at = deleted_at + 1 WHERE name = 'k'")
 EDIT(deletion_moved, "UPDATE object SET deleted_at = deleted_at - 9999999, "
                      "purge_at = purge_at - 9999999 WHERE name = 'k'")
-EDIT(observed_time_moved, "UPDATE object SET deleted_elapsed = deleted_elapsed - 9999999, "
-                          "purge_at = deleted_at + 1 WHERE name = 'k'")
+EDIT(observed_time_moved,
+     "UPDATE object SET deleted_elapsed = deleted_elapsed - 9999999 WHERE name = 'k'")
 EDIT(moved_to_a_vault_without_protection,
      "UPDATE object SET vault_id = (SELECT id FROM vault WHERE name = 'open') WHERE name = 'k'")
 EDIT(purge_already_decided, "UPDATE object SET state = 3 WHERE name = 'k'")
 EDIT(vault_purge_already_decided, "UPDATE vault SET state = 3 WHERE name = 'safe'")
 EDIT(vault_deleted, "UPDATE vault SET state = 2, deleted_at = 1, purge_at = 2 WHERE name = 'safe'")
 EDIT(labels_changed, "UPDATE vault SET subscription = 'sub-2' WHERE name = 'safe'")
+
+/* Each protected column by itself, and back again. */
+static void test_keyvault_model_edit__each_column(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *table, *columns[16];
+    } tables[] = {
+        {"vault",
+         {"state", "subscription", "geography", "profile", "retention_days", "purge_protection",
+          "created", "deleted_at", "purge_at", "deleted_elapsed", "name", "folded"}},
+        {"object",
+         {"name", "folded", "state", "created", "deleted_at", "purge_at", "deleted_elapsed"}},
+        {"version", {"version", "object"}},
+    };
+    for (size_t t = 0; t < KL_COUNT(tables); t++)
+        for (size_t c = 0; tables[t].columns[c] != NULL; c++) {
+            char sql[512];
+            const char *column = tables[t].columns[c];
+            (void)snprintf(
+                sql, sizeof sql,
+                "CREATE TABLE kept AS SELECT rowid AS at, %s AS was FROM %s;"
+                "UPDATE %s SET %s = CASE typeof(%s) WHEN 'text' THEN 'X' || substr(%s, 2)"
+                " ELSE 3 - %s END WHERE rowid = (SELECT max(rowid) FROM %s)",
+                column, tables[t].table, tables[t].table, column, column, column, column,
+                tables[t].table);
+            site_sql(&s, sql);
+            if (site_reconcile(&s).tampered == 0)
+                fail_msg("%s.%s can be changed unnoticed", tables[t].table, column);
+            (void)snprintf(sql, sizeof sql,
+                           "UPDATE %s SET %s = (SELECT was FROM kept WHERE at = %s.rowid);"
+                           "DROP TABLE kept",
+                           tables[t].table, column, tables[t].table);
+            site_sql(&s, sql);
+            assert_int_equal(0, site_reconcile(&s).tampered);
+        }
+}
 
 static void test_keyvault_model_edit__undeleted(void **state)
 {
@@ -156,6 +193,7 @@ int main(void)
         CASE(vault_purge_already_decided),
         CASE(vault_deleted),
         CASE(labels_changed),
+        CASE(each_column),
         CASE(undeleted),
         CASE(update_does_not_make_it_right),
         CASE(version_moved_to_a_purgeable_key),
