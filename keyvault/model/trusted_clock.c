@@ -22,10 +22,13 @@ void kl_trusted_clock_start(struct kl_trusted_clock *c)
 
 void kl_trusted_clock_resume(struct kl_trusted_clock *c, char *note)
 {
+    static const char opening[] = "elapsed ";
     int64_t before = 0;
     /* Believed for the time stamps of deletions until it can be checked: too high a stamp only
      * makes a purge late. */
-    if (sscanf(note, "elapsed %" SCNd64, &before) != 1 || before < 0 || before > MAX_ELAPSED_S)
+    if (strncmp(note, opening, sizeof opening - 1) == 0)
+        before = strtoll(note + sizeof opening - 1, NULL, 10);
+    if (before < 0 || before > MAX_ELAPSED_S)
         before = 0;
     (void)pthread_mutex_lock(&c->lock);
     c->note = note;

@@ -47,7 +47,7 @@ static bool grow(void **array, size_t *room, size_t need, size_t size)
 static bool reserve(struct kl_lists *w, size_t vaults, size_t principals)
 {
     void *v = w->vaults, *h = w->hosts, *p = w->principals;
-    bool ok = grow(&v, &w->vault_room, vaults, sizeof *w->vaults);
+    bool ok = grow(&v, &w->vault_room, vaults, sizeof(struct kl_vault *));
     w->vaults = v;
     ok = ok && grow(&h, &w->host_room, vaults * KL_MAX_ORIGINS, sizeof *w->hosts);
     w->hosts = h;
