@@ -1,4 +1,4 @@
-#include "base/chain_parts.h"
+#include "base/chain_notary.h"
 
 #include "base/clock.h"
 #include "base/encoding.h"
@@ -17,6 +17,7 @@ struct item {
     size_t n;
     kl_chain_done *done;
     void *arg;
+    uint64_t covers; /* a checkpoint: of this line; 0 = a record */
 };
 
 /* Records in order: their members one behind the other, and who waits for each. */
@@ -33,6 +34,7 @@ struct kl_chain_log {
     struct queue in;
     size_t waiting; /* in `in` and with the writer */
     bool asleep, gathering, stop, failed;
+    bool unsigned_again; /* the notary could not do what it was asked last */
     struct kl_chain_point durable;
 
     atomic_int coming; /* announced by kl_chain_expect */
@@ -43,18 +45,17 @@ struct kl_chain_log {
     EVP_MD_CTX *hasher;
     struct queue out;
     struct kl_buf lines;
-    const struct kl_chain_signer *signer;
-    struct kl_chain_signer signer_copy;
-    char *alg, *key_id;
+    struct kl_chain_notary *notary; /* NULL = no checkpoints */
+    bool signing;                   /* the notary was asked and has not answered */
     size_t max_waiting;
     unsigned checkpoint_records, uncovered;
     int64_t checkpoint_ms, checkpoint_due_ms; /* due: 0 = nothing to cover */
     int64_t gather_us;
 };
 
-static bool queue_put(struct queue *q, const char *members, size_t n, kl_chain_done *done,
-                      void *arg)
+static bool queue_put(struct queue *q, const char *members, const struct item *item)
 {
+    size_t n = item->n;
     if (q->count == q->room) {
         size_t room = q->room != 0 ? q->room * 2 : 64;
         struct item *bigger = realloc(q->items, room * sizeof *bigger);
@@ -70,7 +71,7 @@ static bool queue_put(struct queue *q, const char *members, size_t n, kl_chain_d
         q->members.len = before;
         return false;
     }
-    q->items[q->count++] = (struct item){n, done, arg};
+    q->items[q->count++] = *item;
     return true;
 }
 
@@ -105,7 +106,7 @@ enum kl_code kl_chain_append(struct kl_chain_log *log, const char *members, size
         code = KL_IO;
     else if (log->waiting >= log->max_waiting)
         code = KL_TOKEN_BUSY;
-    else if (!queue_put(&log->in, members, n, done, arg))
+    else if (!queue_put(&log->in, members, &(struct item){n, done, arg, 0}))
         code = KL_NO_MEMORY;
     else
         log->waiting++;
@@ -154,26 +155,40 @@ static void fail_for_good(struct kl_chain_log *log)
 
 static void note_uncovered(struct kl_chain_log *log, size_t count)
 {
-    if (log->signer == NULL)
+    if (log->notary == NULL || count == 0)
         return;
     log->uncovered += (unsigned)count;
     if (log->checkpoint_due_ms == 0)
         log->checkpoint_due_ms = kl_clock_mono_ms() + log->checkpoint_ms;
 }
 
+/* The lines of the batch into log->lines; *ret_records = how many are no checkpoints. */
+static void put_batch(struct kl_chain_log *log, size_t *ret_records)
+{
+    const char *members = kl_buf_text(&log->out.members);
+    *ret_records = 0;
+    for (size_t i = 0; i < log->out.count; i++) {
+        const struct item *item = &log->out.items[i];
+        /* a signature that took too long speaks of a place that no verifier remembers */
+        bool stale = item->covers != 0 && log->at.seq - item->covers >= KL_CHAIN_LOOK_BACK;
+        if (!stale)
+            kl_chain_put_line(log->hasher, &log->at, members, item->n, &log->lines);
+        members += item->n;
+        *ret_records += item->covers == 0;
+        log->signing = log->signing && item->covers == 0;
+    }
+}
+
 static void write_batch(struct kl_chain_log *log)
 {
+    size_t records;
     kl_buf_clear(&log->lines);
-    const char *members = kl_buf_text(&log->out.members);
-    for (size_t i = 0; i < log->out.count; i++) {
-        kl_chain_put_line(log->hasher, &log->at, members, log->out.items[i].n, &log->lines);
-        members += log->out.items[i].n;
-    }
+    put_batch(log, &records);
     enum kl_code code = log->failed ? KL_IO : commit(log);
     if (code == KL_IO)
         fail_for_good(log);
     else if (code == KL_OK)
-        note_uncovered(log, log->out.count);
+        note_uncovered(log, records);
     for (size_t i = 0; i < log->out.count; i++) {
         const struct item *item = &log->out.items[i];
         if (item->done != NULL)
@@ -185,49 +200,53 @@ static void write_batch(struct kl_chain_log *log)
     queue_clear(&log->out);
 }
 
-static bool put_checkpoint(struct kl_chain_log *log)
+/* On the notary's thread. */
+static void on_signed(void *arg, const struct kl_chain_point *at, const char *members, size_t n)
 {
-    struct kl_buf signed_bytes = KL_BUF_INIT(256), signature = KL_BUF_INIT(4096);
-    struct kl_buf members = KL_BUF_INIT(8192);
-    char hex[KL_CHAIN_HEX + 1];
-    kl_chain_put_signed(&log->durable, &signed_bytes);
-    struct kl_err err = {0};
-    bool ok = !kl_buf_failed(&signed_bytes) &&
-              log->signer->sign(log->signer->arg, signed_bytes.bytes, signed_bytes.len, &signature,
-                                &err) == KL_OK;
-    if (ok) {
-        kl_hex(log->durable.chain, KL_CHAIN_BYTES, hex);
-        kl_buf_printf(&members,
-                      "\"checkpoint\":{\"seq\":%" PRIu64
-                      ",\"chain\":\"%s\",\"alg\":\"%s\",\"kid\":\"%s\",\"sig\":\"",
-                      log->durable.seq, hex, log->alg, log->key_id);
-        kl_b64url_put(&members, kl_buf_text(&signature), signature.len);
-        kl_buf_puts(&members, "\"}");
-        ok = !kl_buf_failed(&members) && !kl_buf_failed(&signature);
-    }
-    kl_buf_clear(&log->lines);
-    if (ok)
-        kl_chain_put_line(log->hasher, &log->at, members.bytes, members.len, &log->lines);
-    kl_buf_done(&signed_bytes);
-    kl_buf_done(&signature);
-    kl_buf_done(&members);
-    return ok;
+    struct kl_chain_log *log = arg;
+    const struct item item = {.n = n, .covers = at->seq};
+    (void)pthread_mutex_lock(&log->lock);
+    if (n > 0 && !log->failed && queue_put(&log->in, members, &item))
+        log->waiting++;
+    else
+        log->unsigned_again = true;
+    log->asleep = false;
+    (void)pthread_mutex_unlock(&log->lock);
+    (void)pthread_cond_signal(&log->more);
 }
 
-/* Sign where the log stands. When the token is away the next occasion is one period later: records
- * matter more. */
-static void write_checkpoint(struct kl_chain_log *log)
+/* Have signed where the log stands; records go on meanwhile. */
+static void ask_notary(struct kl_chain_log *log)
 {
-    enum kl_code code = put_checkpoint(log) ? commit(log) : KL_TOKEN_UNAVAILABLE;
-    if (code == KL_IO)
-        fail_for_good(log);
+    log->signing = true;
     log->uncovered = 0;
-    log->checkpoint_due_ms = code == KL_OK ? 0 : kl_clock_mono_ms() + log->checkpoint_ms;
+    log->checkpoint_due_ms = 0;
+    kl_chain_notary_ask(log->notary, &log->durable);
+}
+
+/* The token was away: the next occasion is one period later, since records matter more. */
+static void put_off(struct kl_chain_log *log)
+{
+    log->signing = false;
+    if (log->checkpoint_due_ms == 0)
+        log->checkpoint_due_ms = kl_clock_mono_ms() + log->checkpoint_ms;
+}
+
+/* The last line of a life covers all before it. */
+static void write_last_checkpoint(struct kl_chain_log *log)
+{
+    struct kl_buf members = KL_BUF_INIT(8192);
+    kl_buf_clear(&log->lines);
+    if (kl_chain_notary_sign(log->notary, &log->durable, &members)) {
+        kl_chain_put_line(log->hasher, &log->at, members.bytes, members.len, &log->lines);
+        (void)commit(log); /* without it the log merely lacks this signature */
+    }
+    kl_buf_done(&members);
 }
 
 static bool checkpoint_is_due(const struct kl_chain_log *log)
 {
-    return !log->failed && log->checkpoint_due_ms != 0 &&
+    return !log->failed && !log->signing && log->checkpoint_due_ms != 0 &&
            ((log->checkpoint_records != 0 && log->uncovered >= log->checkpoint_records) ||
             kl_clock_mono_ms() >= log->checkpoint_due_ms);
 }
@@ -249,7 +268,7 @@ static struct timespec from_now(int64_t us)
 static void wait_for_more(struct kl_chain_log *log)
 {
     log->asleep = true;
-    if (log->failed || log->checkpoint_due_ms == 0) {
+    if (log->failed || log->signing || log->checkpoint_due_ms == 0) {
         (void)pthread_cond_wait(&log->more, &log->lock);
     } else {
         int64_t left = log->checkpoint_due_ms - kl_clock_mono_ms();
@@ -271,26 +290,53 @@ static void gather(struct kl_chain_log *log)
     log->gathering = false;
 }
 
+/* Take what there is to write; with the lock held. What comes meanwhile is the next batch. */
+static void take_batch_locked(struct kl_chain_log *log)
+{
+    struct queue got = log->in;
+    log->in = log->out;
+    log->out = got;
+}
+
+static void finish(struct kl_chain_log *log)
+{
+    if (log->notary == NULL)
+        return;
+    kl_chain_notary_stop(log->notary);
+    (void)pthread_mutex_lock(&log->lock);
+    take_batch_locked(log);
+    bool again = log->unsigned_again;
+    (void)pthread_mutex_unlock(&log->lock);
+    if (log->out.count > 0)
+        write_batch(log);
+    if (again)
+        put_off(log);
+    if (!log->failed && log->checkpoint_due_ms != 0)
+        write_last_checkpoint(log);
+}
+
 static void *writer(void *arg)
 {
     struct kl_chain_log *log = arg;
-    bool stop = false;
-    while (!stop) {
+    for (bool stop = false; !stop;) {
         (void)pthread_mutex_lock(&log->lock);
-        while (log->in.count == 0 && !log->stop && !checkpoint_is_due(log))
+        while (log->in.count == 0 && !log->stop && !log->unsigned_again && !checkpoint_is_due(log))
             wait_for_more(log);
         if (log->in.count > 0)
             gather(log);
-        struct queue got = log->in; /* what comes meanwhile is the next batch */
-        log->in = log->out;
-        log->out = got;
-        stop = log->stop && got.count == 0;
+        take_batch_locked(log);
+        stop = log->stop && log->out.count == 0;
+        bool again = log->unsigned_again;
+        log->unsigned_again = false;
         (void)pthread_mutex_unlock(&log->lock);
-        if (got.count > 0)
+        if (log->out.count > 0)
             write_batch(log);
-        if (checkpoint_is_due(log) || (stop && !log->failed && log->checkpoint_due_ms != 0))
-            write_checkpoint(log);
+        if (again)
+            put_off(log);
+        if (!stop && checkpoint_is_due(log))
+            ask_notary(log);
     }
+    finish(log);
     return NULL;
 }
 
@@ -309,8 +355,7 @@ static void log_free(struct kl_chain_log *log)
     EVP_MD_CTX_free(log->hasher);
     (void)pthread_cond_destroy(&log->more);
     (void)pthread_mutex_destroy(&log->lock);
-    free(log->alg);
-    free(log->key_id);
+    kl_chain_notary_free(log->notary);
     free(log);
 }
 
@@ -332,13 +377,7 @@ static struct kl_chain_log *log_new(const struct kl_chain_config *config)
     log->checkpoint_ms = config->checkpoint_ms;
     log->gather_us = config->gather_us;
     log->hasher = kl_chain_hasher();
-    if (config->signer != NULL) {
-        log->signer_copy = *config->signer;
-        log->signer = &log->signer_copy;
-        log->alg = strdup(config->signer->alg);
-        log->key_id = strdup(config->signer->key_id);
-    }
-    if (log->hasher == NULL || (log->signer != NULL && (log->alg == NULL || log->key_id == NULL))) {
+    if (log->hasher == NULL) {
         log_free(log);
         return NULL;
     }
@@ -370,6 +409,12 @@ static enum kl_code open_log(const struct kl_chain_config *config, bool accept_l
         return code;
     }
     log->at = log->durable = log->files.at;
+    if (config->signer != NULL &&
+        (log->notary = kl_chain_notary_new(config->signer, on_signed, log)) == NULL) {
+        log_free(log);
+        return kl_fail(err, KL_NO_MEMORY, "pthread_create", "no thread for the log %s",
+                       config->path);
+    }
     if (!log->files.covered)
         note_uncovered(log, 1);
     if (log->files.lost)

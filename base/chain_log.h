@@ -9,14 +9,16 @@
  * absent too), C 64 lower-case hex digits: SHA-256 over the 32 bytes of the chain of line n - 1
  * (zeros for n = 1), then the line's bytes before ,"chain":". A checkpoint line has the one member
  *
- *     "checkpoint":{"seq":n - 1,"chain":"C of line n - 1","alg":"ES256","kid":"K","sig":"S"}
+ *     "checkpoint":{"seq":p,"chain":"C of line p","alg":"ES256","kid":"K","sig":"S"}
  *
- * S is the base64url of the signature (JOSE form: r || s for ES*) under the key whose
- * SubjectPublicKeyInfo has the SHA-256 K (hex), over these three lines, each with a line feed:
+ * p is an earlier line, less than 65,536 before it: lines go on while the token signs. The last
+ * line of a log that was closed in order is a checkpoint of the line right before it. S is the
+ * base64url of the signature (JOSE form: r || s for ES*) under the key whose SubjectPublicKeyInfo
+ * has the SHA-256 K (hex), over these three lines, each with a line feed:
  *
  *     kluis-chain-checkpoint-v1
- *     n - 1
- *     C of line n - 1
+ *     p
+ *     C of line p
  *
  * The log's writer does not hold that key in memory (it is the token's audit key). No other record
  * begins with "checkpoint". The head file, beside the log or on another medium, is one padded JSON
@@ -45,7 +47,7 @@ struct kl_chain_log;
 /** Called on the writer thread, in order: KL_OK = the record is on disk. Must not block. */
 typedef void kl_chain_done(void *arg, enum kl_code code);
 
-/** Sign `n` bytes for a checkpoint; called on the writer thread, may block for the time of one
+/** Sign `n` bytes for a checkpoint; called on a thread of its own, may block for the time of one
  * token call. Appends the raw signature. On failure the checkpoint is put off to the next occasion;
  * records go on. `alg` is its JOSE name ("ES256"). */
 struct kl_chain_signer {
@@ -102,7 +104,8 @@ struct kl_chain_report {
     uint64_t lines, checkpoints;
     uint64_t last_seq;
     char last_chain[65];
-    uint64_t last_checkpoint_seq; /* 0 = none */
+    uint64_t last_checkpoint_seq; /* the newest checkpoint's own line; 0 = none */
+    uint64_t covered_seq;         /* the newest line that a signature covers; 0 = none */
     uint64_t bad_line;            /* line number (from 1) of the first fault, 0 = none */
     bool tail_missing;            /* the head says that more lines existed */
 };

@@ -7,9 +7,10 @@
 
 #include <stddef.h>
 
-#define KL_CHAIN_BYTES    32
-#define KL_CHAIN_HEX      (2 * KL_CHAIN_BYTES)
-#define KL_CHAIN_MAX_LINE (1024 * 1024) /* longer records are refused */
+#define KL_CHAIN_BYTES     32
+#define KL_CHAIN_HEX       (2 * KL_CHAIN_BYTES)
+#define KL_CHAIN_LOOK_BACK 65536         /* lines; a checkpoint speaks of a line less far back */
+#define KL_CHAIN_MAX_LINE  (1024 * 1024) /* longer records are refused */
 
 /** A place between two lines. */
 struct kl_chain_point {

@@ -17,6 +17,7 @@ struct verifier {
     char key_id[KL_CHAIN_HEX + 1];
     struct kl_chain_point at, head;
     bool has_head;
+    uint8_t (*recent)[KL_CHAIN_BYTES]; /* chain of line n at n % KL_CHAIN_LOOK_BACK */
     struct kl_chain_report report;
     const char *fault;
 };
@@ -106,10 +107,21 @@ static bool signature_fits(EVP_PKEY *key, const char *alg, const uint8_t *raw, s
     return ok;
 }
 
-/* A checkpoint must speak of the place right before its own line. */
+/* The place that a checkpoint on the line behind `before` speaks of. */
+static bool recall(const struct verifier *v, const struct kl_chain_point *before, int64_t seq,
+                   struct kl_chain_point *ret)
+{
+    if (seq < 0 || (uint64_t)seq > before->seq || before->seq - (uint64_t)seq >= KL_CHAIN_LOOK_BACK)
+        return false;
+    ret->seq = (uint64_t)seq;
+    memcpy(ret->chain, v->recent[ret->seq % KL_CHAIN_LOOK_BACK], KL_CHAIN_BYTES);
+    return true;
+}
+
 static const char *check_checkpoint(struct verifier *v, const struct kl_chain_point *before,
                                     const char *line, size_t n)
 {
+    struct kl_chain_point place = {0};
     KL_AUTO(json) json = NULL;
     int64_t seq = 0;
     const char *chain = NULL, *alg = NULL, *kid = NULL, *sig = NULL;
@@ -125,15 +137,19 @@ static const char *check_checkpoint(struct verifier *v, const struct kl_chain_po
         kl_json_string(c, "sig", &sig, NULL) != KL_OK || sig == NULL ||
         kl_b64url_decode(sig, strlen(sig), raw, sizeof raw, &raw_len) != KL_OK)
         return "its checkpoint is malformed";
-    kl_hex(before->chain, KL_CHAIN_BYTES, expected);
-    if ((uint64_t)seq != before->seq || strcmp(chain, expected) != 0)
+    bool known = recall(v, before, seq, &place);
+    kl_hex(place.chain, KL_CHAIN_BYTES, expected);
+    if (!known || strcmp(chain, expected) != 0)
         return "its checkpoint is about another place of the log";
+    if (place.seq <= v->report.covered_seq)
+        return "its checkpoint covers nothing new: an old one was put in again";
+    v->report.covered_seq = place.seq;
     if (v->key == NULL)
         return NULL;
     if (strcmp(kid, v->key_id) != 0)
         return "its checkpoint was signed by another key";
     struct kl_buf message = KL_BUF_INIT(256);
-    kl_chain_put_signed(before, &message);
+    kl_chain_put_signed(&place, &message);
     bool ok = !kl_buf_failed(&message) && signature_fits(v->key, alg, raw, raw_len, &message);
     kl_buf_done(&message);
     return ok ? NULL : "the signature of its checkpoint is wrong";
@@ -143,6 +159,7 @@ static const char *check_line(struct verifier *v, const char *line, size_t n)
 {
     const struct kl_chain_point before = v->at;
     const char *fault = kl_chain_check_line(v->hasher, &v->at, line, n);
+    memcpy(v->recent[v->at.seq % KL_CHAIN_LOOK_BACK], v->at.chain, KL_CHAIN_BYTES);
     bool checkpoint = fault == NULL && kl_chain_is_checkpoint(line, n);
     if (checkpoint)
         fault = check_checkpoint(v, &before, line, n);
@@ -204,12 +221,15 @@ enum kl_code kl_chain_verify(const char *path, const char *head_path, EVP_PKEY *
         return kl_fail_errno(err, "open", "%s cannot be opened", path);
     KL_AUTO(char) line = malloc(KL_CHAIN_MAX_LINE);
     v.hasher = kl_chain_hasher();
-    if (line == NULL || v.hasher == NULL) {
+    v.recent = calloc(KL_CHAIN_LOOK_BACK, sizeof *v.recent);
+    if (line == NULL || v.hasher == NULL || v.recent == NULL) {
         EVP_MD_CTX_free(v.hasher);
+        free(v.recent);
         return kl_fail(err, KL_NO_MEMORY, "malloc", "no memory to check %s", path);
     }
     enum kl_code code = check_file(&v, path, f, line, err);
     EVP_MD_CTX_free(v.hasher);
+    free(v.recent);
     *ret = v.report;
     return code;
 }

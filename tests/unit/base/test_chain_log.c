@@ -7,6 +7,7 @@
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -280,6 +281,67 @@ static void test_base_chain_log__signer_away(void **state)
     assert_true(report.checkpoints >= 1);
 }
 
+/* A token that hangs: its signature is waited for by nobody but the checkpoint. */
+static enum kl_code hanging_sign(void *arg, const void *bytes, size_t n, struct kl_buf *ret,
+                                 struct kl_err *err)
+{
+    struct site *site = arg;
+    while (atomic_load(&site->acknowledged) < 40)
+        (void)sched_yield();
+    return notary_sign(&site->notary, bytes, n, ret, err);
+}
+
+static void test_base_chain_log__signer_hangs(void **state)
+{
+    struct site *site = *state;
+    struct kl_chain_report report;
+    site->signer.sign = hanging_sign;
+    site->signer.arg = site;
+    struct kl_chain_log *log = open_site(site);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(kl_chain_append(log, "\"a\":1", 5, count, site), KL_OK);
+    kl_chain_close(log);
+    assert_int_equal(atomic_load(&site->acknowledged), 40);
+    assert_int_equal(verify(site, site->notary.key, &report, NULL), KL_OK);
+    assert_int_equal(report.last_checkpoint_seq, report.last_seq);
+    assert_int_equal(report.covered_seq, report.last_seq - 1);
+}
+
+struct gathered {
+    struct kl_chain_log *log;
+    uint64_t seq_at_first; /* how far the log was when the first record was acknowledged */
+    atomic_uint acknowledged;
+};
+
+static void note_first(void *arg, enum kl_code code)
+{
+    struct gathered *g = arg;
+    char chain[65];
+    if (code == KL_OK && atomic_fetch_add(&g->acknowledged, 1) == 0)
+        kl_chain_head(g->log, &g->seq_at_first, chain);
+}
+
+/* One flush for all that were announced, and no waiting for the few that are left. */
+static void test_base_chain_log__gathering(void **state)
+{
+    struct site *site = *state;
+    struct gathered g = {0};
+    site->config.gather_us = INT64_C(3600) * 1000000;
+    g.log = open_site(site);
+    kl_chain_expect(g.log, KL_CHAIN_FEW + 8);
+    for (int i = 0; i < 8; i++) {
+        kl_chain_expect(g.log, -1);
+        assert_int_equal(kl_chain_append(g.log, "\"a\":1", 5, note_first, &g), KL_OK);
+        /* a writer that does not gather has every chance to write now */
+        for (int turn = 0; i == 0 && turn < 100000 && atomic_load(&g.acknowledged) == 0; turn++)
+            (void)sched_yield();
+    }
+    while (atomic_load(&g.acknowledged) < 8)
+        (void)sched_yield();
+    kl_chain_close(g.log);
+    assert_int_equal(g.seq_at_first, 8);
+}
+
 static void test_base_chain_log__checkpoint_by_time(void **state)
 {
     struct site *site = *state;
@@ -499,6 +561,8 @@ int main(void)
         TEST(test_base_chain_log__two_writers),
         TEST(test_base_chain_log__many_threads_and_the_bound),
         TEST(test_base_chain_log__signer_away),
+        TEST(test_base_chain_log__signer_hangs),
+        TEST(test_base_chain_log__gathering),
         TEST(test_base_chain_log__checkpoint_by_time),
         TEST(test_base_chain_log__tampering),
         TEST(test_base_chain_log__forged_from_scratch),
