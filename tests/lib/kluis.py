@@ -28,6 +28,10 @@ API = "api-version=7.4"
 PATIENCE = 90
 
 
+# An ended test takes its site down like a failed one.
+signal.signal(signal.SIGTERM, lambda *unused: sys.exit(143))
+
+
 class Failed(Exception):
     pass
 
