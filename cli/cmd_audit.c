@@ -229,12 +229,13 @@ static enum kl_code verify(const struct evidence *e, struct kl_chain_report *ret
 
 static json_t *report_json(const struct evidence *e, const struct kl_chain_report *r, bool ok)
 {
-    return json_pack("{s:s, s:b, s:I, s:I, s:I, s:s, s:I, s:I, s:b, s:b, s:s?}", "log", e->log,
+    return json_pack("{s:s, s:b, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:b, s:b, s:s?}", "log", e->log,
                      "intact", ok, "records", (json_int_t)r->lines, "checkpoints",
                      (json_int_t)r->checkpoints, "lastSeq", (json_int_t)r->last_seq, "lastChain",
-                     r->last_chain, "lastCheckpoint", (json_int_t)r->last_checkpoint_seq, "badLine",
-                     (json_int_t)r->bad_line, "tailMissing", r->tail_missing, "comparedWithService",
-                     e->service, "publicKey", e->key_source);
+                     r->last_chain, "lastCheckpoint", (json_int_t)r->last_checkpoint_seq,
+                     "signedUpTo", (json_int_t)r->covered_seq, "badLine", (json_int_t)r->bad_line,
+                     "tailMissing", r->tail_missing, "comparedWithService", e->service, "publicKey",
+                     e->key_source);
 }
 
 static const struct kl_column verify_columns[] = {
@@ -244,6 +245,7 @@ static const struct kl_column verify_columns[] = {
     {"Checkpoints", "checkpoints", KL_COLUMN_TEXT},
     {"LastSeq", "lastSeq", KL_COLUMN_TEXT},
     {"LastCheckpoint", "lastCheckpoint", KL_COLUMN_TEXT},
+    {"SignedUpTo", "signedUpTo", KL_COLUMN_TEXT},
     {"BadLine", "badLine", KL_COLUMN_TEXT},
     {"TailMissing", "tailMissing", KL_COLUMN_TEXT},
     {"ComparedWithService", "comparedWithService", KL_COLUMN_TEXT},
