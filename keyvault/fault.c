@@ -86,8 +86,8 @@ struct kl_fault kl_fault_of(enum kl_code code)
         return FAULT(401, "Unauthorized", NULL, NULL);
     case KL_FORBIDDEN:
         return FAULT(403, "Forbidden", "ForbiddenByPolicy", NULL);
-    case KL_BAD_METHOD:
-        return FAULT(400, "BadParameter", NULL, NULL);
+    case KL_BAD_METHOD: /* goes with Allow */
+        return FAULT(405, "BadParameter", NULL, NULL);
     case KL_VAULT_NOT_FOUND:
         return FAULT(404, "VaultNotFound", NULL, NULL);
     case KL_KEY_NOT_FOUND:

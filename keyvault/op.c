@@ -25,9 +25,19 @@ static void request_free(struct kl_request *r)
     free(r);
 }
 
+/* How the caller was seen; clients write it to their logs. */
+static void put_network(const char *peer, char *out, size_t room)
+{
+    bool six = strchr(peer, ':') != NULL;
+    (void)snprintf(out, room, "conn_type=%s;addr=%s;act_addr_fam=%s;", six ? "Ipv6" : "Ipv4", peer,
+                   six ? "InterNetworkV6" : "InterNetwork");
+}
+
 /* The headers of every answer, as the real service sends them. */
 static void send_answer(struct kl_request *r)
 {
+    char network[120];
+    put_network(kl_http_peer(r->op.http), network, sizeof network);
     struct kl_http_header headers[16] = {
         {"Cache-Control", "no-cache, no-store"},
         {"Pragma", "no-cache"},
@@ -37,8 +47,9 @@ static void send_answer(struct kl_request *r)
         {"x-ms-keyvault-service-version", KLUIS_VERSION},
         {"x-ms-keyvault-region", r->region},
         {"x-ms-request-id", r->op.request_id},
+        {"x-ms-keyvault-network-info", network},
     };
-    size_t n = 8;
+    size_t n = 9;
     char challenge[CHALLENGE_MAX];
     if (r->client_request_id[0] != 0)
         headers[n++] = (struct kl_http_header){"x-ms-client-request-id", r->client_request_id};
@@ -48,6 +59,8 @@ static void send_answer(struct kl_request *r)
         kl_challenge(r->op.service->authenticator, &r->op.origin, challenge, sizeof challenge);
         headers[n++] = (struct kl_http_header){"WWW-Authenticate", challenge};
     }
+    if (r->fault == KL_BAD_METHOD)
+        headers[n++] = (struct kl_http_header){"Allow", r->allow};
     if (kl_fault_of(r->fault).retry || r->status == 429 || r->status == 503)
         headers[n++] = (struct kl_http_header){"Retry-After", "1"};
     kl_metrics_request(r->route_index, r->status, kl_clock_mono_ms() - r->op.started_ms);

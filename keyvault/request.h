@@ -14,7 +14,8 @@ struct kl_request {
     size_t route_index;
     char client_request_id[80]; /* x-ms-client-request-id when sane, else "" */
     char region[64];
-    bool expected; /* announced to the audit log: its record comes within a token call */
+    char allow[KL_ALLOW_MAX]; /* for a 405 */
+    bool expected;            /* announced to the audit log: its record comes within a token call */
     /* the answer, once it is known */
     int status;
     const char *content_type; /* static */

@@ -225,14 +225,14 @@ static enum kl_code split(const char *path, struct target *t, struct kl_err *err
     return KL_OK;
 }
 
-/* Walks the tree below n with the segments from i on; *ret_seen is set when the path exists for any
- * method. */
+/* Walks the tree below n with the segments from i on; *ret_seen collects a bit for each method that
+ * the path exists for. */
 static const struct node *walk(const struct node *n, const struct target *t, size_t i, size_t m,
-                               struct kl_route_match *ret, bool *ret_seen)
+                               struct kl_route_match *ret, unsigned *ret_seen)
 {
     if (i == t->count) {
         for (size_t k = 0; k < METHODS; k++)
-            *ret_seen = *ret_seen || n->rows[k] != 0;
+            *ret_seen |= (n->rows[k] != 0 ? 1U : 0U) << k;
         return m < METHODS && n->rows[m] != 0 ? n : NULL;
     }
     const char *segment = t->segments[i];
@@ -252,6 +252,16 @@ static const struct node *walk(const struct node *n, const struct target *t, siz
     return found;
 }
 
+static void list_methods(unsigned set, char out[static KL_ALLOW_MAX])
+{
+    size_t len = 0;
+    out[0] = 0;
+    for (size_t k = 0; k < METHODS; k++)
+        if ((set & (1U << k)) != 0)
+            len += (size_t)snprintf(out + len, KL_ALLOW_MAX - len, "%s%s", len > 0 ? ", " : "",
+                                    methods[k]);
+}
+
 enum kl_code kl_route_find(const char *method, const char *path, struct kl_route_match *ret,
                            struct kl_err *err)
 {
@@ -262,12 +272,14 @@ enum kl_code kl_route_find(const char *method, const char *path, struct kl_route
     size_t m = 0;
     while (m < METHODS && strcmp(methods[m], method) != 0)
         m++;
-    bool seen = false;
+    unsigned seen = 0;
     ret->name[0] = ret->version[0] = 0;
     const struct node *n = walk(&nodes[0], &t, 0, m, ret, &seen);
-    if (n == NULL && seen)
+    if (n == NULL && seen != 0) {
+        list_methods(seen, ret->allow);
         return kl_fail(err, KL_BAD_METHOD, "route", "Method %.10s does not allow operation '%.60s'",
                        method, t.segments[t.count - 1]);
+    }
     if (n == NULL)
         return kl_fail(err, KL_NO_ROUTE, "route", "The request URI names no operation");
     ret->index = n->rows[m] - 1u;

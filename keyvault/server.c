@@ -178,6 +178,8 @@ static enum kl_code admit(struct kl_request *r)
         return code;
     if (routed != KL_OK) {
         op->err = route_err;
+        if (routed == KL_BAD_METHOD)
+            memcpy(r->allow, match.allow, sizeof r->allow);
         return routed;
     }
     code = need_vault(op);

@@ -78,7 +78,8 @@ static unsigned op_of(const char *word, unsigned allowed)
     return 0;
 }
 
-/* *ret_present is left alone when the member is absent or null. */
+/* *ret_present is left alone when the member is absent, null or empty: there are clients that send
+ * an empty list and mean nothing by it (azkeys 0.3.0, changelog). */
 static enum kl_code parse_ops(const json_t *body, enum kl_key_type type, unsigned *ret,
                               bool *ret_present, struct kl_err *err)
 {
@@ -102,7 +103,7 @@ static enum kl_code parse_ops(const json_t *body, enum kl_key_type type, unsigne
         found |= bit;
     }
     *ret = found;
-    *ret_present = true;
+    *ret_present = found != 0;
     return KL_OK;
 }
 

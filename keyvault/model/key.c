@@ -6,13 +6,20 @@
 
 #include <string.h>
 
+/* With the version if one was asked for, so that what is no version at all is seen in the answer.
+ */
+static enum kl_code version_missing(struct kl_err *err, const char *name, const char *version)
+{
+    return kl_fail(err, KL_KEY_NOT_FOUND, "key",
+                   "A key with (name/id) %.127s%s%.40s was not found in this key vault. If you "
+                   "recently deleted this key you may be able to recover it using the correct "
+                   "recovery command.",
+                   name, version[0] != '\0' ? "/" : "", version);
+}
+
 enum kl_code kl_key_missing(struct kl_err *err, const char *name)
 {
-    return kl_fail(
-        err, KL_KEY_NOT_FOUND, "key",
-        "A key with (name/id) %s was not found in this key vault. If you recently deleted "
-        "this key you may be able to recover it using the correct recovery command.",
-        name);
+    return version_missing(err, name, "");
 }
 
 static void lower(const char *version, char out[static KL_VERSION_LEN + 1])
@@ -53,7 +60,7 @@ static enum kl_code read_version(struct kl_model *m, struct kl_store_session *t,
                                     KL_ARGS(KL_ARG_INT(object->id), KL_ARG_TEXT(id)), &k, 1, &count,
                                     err);
     if (code == KL_OK && count == 0)
-        return kl_key_missing(err, object->name);
+        return version_missing(err, object->name, id);
     if (code == KL_OK)
         *ret = k;
     return code;
@@ -87,7 +94,7 @@ enum kl_code kl_key_find(struct kl_model *m, struct kl_vault *v, const char *nam
         return KL_OK;
     }
     if (!kl_name_valid(name) || (id[0] != '\0' && !kl_version_valid(id)))
-        return kl_key_missing(err, name);
+        return version_missing(err, name, id);
     return find_in_store(m, v, name, id, ret, err);
 }
 
@@ -163,7 +170,7 @@ static enum kl_code read_edit(struct kl_store_session *t, const struct kl_object
         code = kl_store_each(t, KL_Q_VERSION_GET, KL_ARGS(KL_ARG_INT(object->id), KL_ARG_TEXT(id)),
                              copy_row, e, err);
     if (code == KL_OK && !e->found)
-        return kl_key_missing(err, object->name);
+        return version_missing(err, object->name, id);
     return code;
 }
 
@@ -215,7 +222,7 @@ enum kl_code kl_key_update(struct kl_model *m, struct kl_vault *v, const char *n
     if (version == NULL)
         version = "";
     if (!kl_name_valid(name) || (version[0] != '\0' && !kl_version_valid(version)))
-        return kl_key_missing(err, name);
+        return version_missing(err, name, version);
     enum kl_code code = update_with(m, v, name, version, &e, ret, err);
     free(e.tags);
     free(e.spki);

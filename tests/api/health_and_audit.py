@@ -66,7 +66,7 @@ def test_audit(site):
 def refusals(site, api):
     for method, path, body, auth, name, status in (
             ("GET", "/keys", None, False, "Authentication", 401), ("GET", "/keys/none", None, True, "KeyGet", 404),
-            ("POST", "/keys/x/create", {"kty": "no"}, True, "KeyCreate", 400), ("PUT", "/keys/restore", {}, True, "Authentication", 400)):
+            ("POST", "/keys/x/create", {"kty": "no"}, True, "KeyCreate", 400), ("PUT", "/keys/restore", {}, True, "Authentication", 405)):
         before = len(records(site))
         got, _, answer = api.call(method, path, body, auth=auth)
         rows = records(site)[before:]

@@ -76,7 +76,7 @@ def create_refusals(api):
         check_equal(fault(api, "POST", f"/keys/{name}/create", {"kty": "RSA"})[1], "BadParameter", name[:20])
     check(fault(api, "GET", "/keys/a_b")[3].startswith("The request URI contains an invalid name: a_b"), "the recorded words")
     check_equal(fault(api, "POST", "/keys//create", {"kty": "RSA"})[::3], (400, "Operation not specified"), "no name")
-    check_equal(fault(api, "PUT", "/keys/restore", {})[::3], (400, "Method PUT does not allow operation 'restore'"), "a wrong method")
+    check_equal(fault(api, "PUT", "/keys/restore", {})[::3], (405, "Method PUT does not allow operation 'restore'"), "a wrong method")
     check_equal(fault(api, "GET", "/nothing?" + kluis.API)[:2], (404, "NotFound"), "an unknown path")
     check_equal(api.call("GET", "/keys/bad")[0], 404, "nothing was made")
 

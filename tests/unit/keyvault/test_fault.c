@@ -57,7 +57,7 @@ static void test_keyvault_fault__recorded_wording(void **state)
         {KL_KEY_OP_FORBIDDEN, 403, "Forbidden", "KeyOperationForbidden"},
         {KL_NAME_DELETED, 409, "Conflict", "ObjectIsDeletedButRecoverable"},
         {KL_CONFLICT, 409, "Conflict", NULL},
-        {KL_BAD_METHOD, 400, "BadParameter", NULL},
+        {KL_BAD_METHOD, 405, "BadParameter", NULL},
         {KL_ALG_MISMATCH, 400, "BadParameter", NULL},
         {KL_DECRYPT_FAILED, 400, "BadParameter", NULL},
         {KL_BACKUP_MALFORMED, 400, "Malformed backup blob", NULL},

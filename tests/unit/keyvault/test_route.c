@@ -129,9 +129,6 @@ static void test_keyvault_route__refusals(void **state)
         enum kl_code code;
         const char *text;
     } rows[] = {
-        {"PUT", "/keys/restore", KL_BAD_METHOD, "Method PUT does not allow operation 'restore'"},
-        {"HEAD", "/keys", KL_BAD_METHOD, "Method HEAD does not allow operation 'keys'"},
-        {"POST", "/keys/n/v", KL_BAD_METHOD, "Method POST does not allow operation 'v'"},
         {"GET", "/", KL_NO_ROUTE, "The request URI names no operation"},
         {"GET", "", KL_NO_ROUTE, "The request URI names no operation"},
         {"GET", "/nothing/here/at/all/x", KL_NO_ROUTE, "The request URI names no operation"},
@@ -154,6 +151,29 @@ static void test_keyvault_route__refusals(void **state)
     assert_int_equal(kl_route_find("GET", segment, &m, NULL), KL_BAD_INPUT);
 }
 
+static void test_keyvault_route__wrong_methods(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *path, *text, *allow;
+    } rows[] = {
+        {"PUT", "/keys/restore", "Method PUT does not allow operation 'restore'",
+         "GET, POST, PATCH, DELETE"},
+        {"HEAD", "/keys", "Method HEAD does not allow operation 'keys'", "GET"},
+        {"POST", "/keys/n/v", "Method POST does not allow operation 'v'", "GET, PATCH"},
+        {"DELETE", "/keys/n/v", "Method DELETE does not allow operation 'v'", "GET, PATCH"},
+        {"OPTIONS", "/keys/n/sign", "Method OPTIONS does not allow operation 'sign'",
+         "GET, POST, PATCH"},
+    };
+    for (size_t i = 0; i < KL_COUNT(rows); i++) {
+        struct kl_route_match m;
+        struct kl_err err;
+        assert_int_equal(kl_route_find(rows[i].method, rows[i].path, &m, &err), KL_BAD_METHOD);
+        assert_string_equal(err.text, rows[i].text);
+        assert_string_equal(m.allow, rows[i].allow);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_keyvault_route__every_row_is_reached),
         cmocka_unit_test(test_keyvault_route__forms_that_clients_send),
         cmocka_unit_test(test_keyvault_route__refusals),
+        cmocka_unit_test(test_keyvault_route__wrong_methods),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -160,6 +160,9 @@ static void test_keyvault_wire__patch_absent_is_unchanged(void **state)
     (void)state;
     struct kl_wire_patch p;
     KL_AUTO(json) none = parsed("{\"attributes\":{\"exp\":null},\"tags\":null,\"key_ops\":null}");
+    KL_AUTO(json) empty = parsed("{\"key_ops\":[]}");
+    assert_int_equal(kl_wire_parse_patch(empty, KL_KEY_RSA, &p, NULL), KL_OK);
+    assert_null(p.patch.ops);
     assert_int_equal(kl_wire_parse_patch(none, KL_KEY_RSA, &p, NULL), KL_OK);
     assert_null(p.patch.enabled);
     assert_null(p.patch.nbf);
