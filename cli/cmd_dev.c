@@ -4,6 +4,8 @@
 #include "cli/table.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Everything up to the running service; each step knows what was done before. */
 static enum kl_code raise_site(struct kl_dev_site *s, struct kl_err *err)
@@ -22,6 +24,8 @@ static enum kl_code check_token_options(const struct kl_dev_token *t, struct kl_
 {
     bool any = t->module != NULL || t->uri != NULL || t->pin_file != NULL || t->so_pin_file != NULL;
 
+    if (t->module != NULL && t->init_args != NULL && strpbrk(t->init_args, "\r\n") != NULL)
+        return kl_fail(err, KL_USAGE, NULL, "the module's initialisation string has several lines");
     if (any && (t->module == NULL || t->uri == NULL || t->pin_file == NULL))
         return kl_fail(err, KL_USAGE, NULL,
                        "--pkcs11-module, --pkcs11-uri and --pin-file go together");
@@ -30,10 +34,13 @@ static enum kl_code check_token_options(const struct kl_dev_token *t, struct kl_
 
 static enum kl_code run_up(struct kl_cmd *cmd, struct kl_err *err)
 {
+    const char *init_args = kl_cmd_value(cmd, "pkcs11-init-args");
     const struct kl_dev_token token = {.module = kl_cmd_value(cmd, "pkcs11-module"),
                                        .uri = kl_cmd_value(cmd, "pkcs11-uri"),
                                        .pin_file = kl_cmd_value(cmd, "pin-file"),
-                                       .so_pin_file = kl_cmd_value(cmd, "so-pin-file")};
+                                       .so_pin_file = kl_cmd_value(cmd, "so-pin-file"),
+                                       .init_args = init_args != NULL ? init_args
+                                                                      : getenv("PKCS11_INIT_ARGS")};
     KL_AUTO(dev_site) site = NULL;
     char line[4200];
     int64_t port = 0;
@@ -92,6 +99,11 @@ static const struct kl_option up_options[] = {
     {.name = "pkcs11-uri",
      .argument = "URI",
      .help = "Which token of the module, as pkcs11:token=LABEL."},
+    {.name = "pkcs11-init-args",
+     .argument = "TEXT",
+     .help =
+         "String that the module wants at C_Initialize (pReserved), where it wants one. Without "
+         "it, $PKCS11_INIT_ARGS."},
     {.name = "pin-file",
      .argument = "FILE",
      .help = "Holds the token's user PIN.",

@@ -10,6 +10,8 @@ static void put_token_section(const struct kl_dev_site *s, struct kl_buf *out)
 {
     kl_buf_printf(out, "\n[token main]\nmodule = %s\nuri = %s\npin-source = %s\n", s->module,
                   s->uri, s->pin_file);
+    if (s->init_args != NULL)
+        kl_buf_printf(out, "init-args = %s\n", s->init_args);
     if (s->own_token)
         kl_buf_printf(out, "store-dir = %s/" KL_DEV_SOFTHSM "\nworkers = %ld\n", s->dir,
                       sysconf(_SC_NPROCESSORS_ONLN) > 1 ? sysconf(_SC_NPROCESSORS_ONLN) : 1L);
@@ -62,16 +64,12 @@ static void put_path_export(const struct kl_dev_site *s, struct kl_buf *out, con
     kl_buf_done(&path);
 }
 
-/* A given token's module may have been told by the environment where its things are: the next 'up'
- * needs that again. */
-static void put_token_exports(struct kl_buf *out)
+static void put_token_exports(const struct kl_dev_site *s, struct kl_buf *out)
 {
-    static const char *const names[] = {"SOFTHSM2_CONF", "KRYOPTIC_CONF"};
+    const char *name;
+    json_t *value;
 
-    for (size_t i = 0; i < KL_COUNT(names); i++) {
-        if (getenv(names[i]) != NULL)
-            put_export(out, names[i], getenv(names[i]));
-    }
+    json_object_foreach(s->token_env, name, value) put_export(out, name, json_string_value(value));
 }
 
 enum kl_code kl_dev_write_env(struct kl_dev_site *s, struct kl_err *err)
@@ -91,6 +89,6 @@ enum kl_code kl_dev_write_env(struct kl_dev_site *s, struct kl_err *err)
     if (s->own_token)
         put_path_export(s, &out, "SOFTHSM2_CONF", "softhsm2.conf");
     else
-        put_token_exports(&out);
+        put_token_exports(s, &out);
     return kl_dev_write(s, "env", &out, err);
 }

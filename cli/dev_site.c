@@ -133,6 +133,8 @@ void kl_dev_site_free(struct kl_dev_site *s)
     free(s->uri);
     free(s->pin_file);
     free(s->so_pin_file);
+    free(s->init_args);
+    json_decref(s->token_env);
     free(s->client_id);
     free(s);
 }
@@ -185,7 +187,8 @@ static const struct {
              {"module", offsetof(struct kl_dev_site, module)},
              {"uri", offsetof(struct kl_dev_site, uri)},
              {"pinFile", offsetof(struct kl_dev_site, pin_file)},
-             {"soPinFile", offsetof(struct kl_dev_site, so_pin_file)}};
+             {"soPinFile", offsetof(struct kl_dev_site, so_pin_file)},
+             {"initArgs", offsetof(struct kl_dev_site, init_args)}};
 
 static char **text_at(struct kl_dev_site *s, size_t i)
 {
@@ -211,6 +214,8 @@ static enum kl_code load(struct kl_dev_site *s, struct kl_err *err)
         if (code == KL_OK && value != NULL)
             code = kl_target_format(text_at(s, i), err, "%s", value);
     }
+    if (code == KL_OK)
+        s->token_env = json_incref(json_object_get(file, "tokenEnvironment"));
     if (code == KL_OK && (s->port == 0 || s->tenant == NULL || s->module == NULL))
         code = kl_fail(err, KL_CORRUPT, NULL, "%s is not what 'kluis dev up' wrote", path);
     return code;
@@ -228,6 +233,8 @@ static enum kl_code save(struct kl_dev_site *s, struct kl_err *err)
         if (*text_at(s, i) != NULL)
             json_object_set_new(file, texts[i].member, json_string(*text_at(s, i)));
     }
+    if (s->token_env != NULL)
+        json_object_set(file, "tokenEnvironment", s->token_env);
     text = json_dumps(file, JSON_INDENT(2));
     if (text == NULL)
         return kl_fail(err, KL_BAD_INPUT, "json", "a path is not valid UTF-8");
@@ -278,6 +285,8 @@ static enum kl_code use_given_token(struct kl_dev_site *s, const struct kl_dev_t
         code = absolute(t->pin_file, &s->pin_file, err);
     if (code == KL_OK && t->so_pin_file != NULL)
         code = absolute(t->so_pin_file, &s->so_pin_file, err);
+    if (code == KL_OK && t->init_args != NULL)
+        code = kl_target_format(&s->init_args, err, "%s", t->init_args);
     return code;
 }
 
@@ -321,6 +330,10 @@ enum kl_code kl_dev_site_settle(struct kl_dev_site *s, int64_t port,
         code = load(s, err);
         if (code == KL_OK)
             code = check_same(s, port, token, err);
+        if (code == KL_OK)
+            code = kl_dev_token_environment(s, err);
+        if (code == KL_OK && !s->own_token)
+            code = save(s, err);
         return code == KL_OK ? load_client(s, err) : code;
     }
     s->fresh = true;
@@ -330,5 +343,7 @@ enum kl_code kl_dev_site_settle(struct kl_dev_site *s, int64_t port,
         code = kl_target_format(&s->tenant, err, "%s", tenant);
     if (code == KL_OK)
         code = token->module != NULL ? use_given_token(s, token, err) : use_own_token(s, err);
+    if (code == KL_OK)
+        code = kl_dev_token_environment(s, err);
     return code == KL_OK ? save(s, err) : code;
 }

@@ -10,8 +10,8 @@
 #include "wrap/vault_client.h"
 
 struct kl_dev_token {
-    const char *module, *uri, *pin_file,
-        *so_pin_file; /* NULL = a SoftHSM token of the site's own; the last may be NULL */
+    const char *module, *uri, *pin_file; /* NULL = a SoftHSM token of the site's own */
+    const char *so_pin_file, *init_args; /* either may be NULL */
 };
 
 struct kl_dev_site {
@@ -22,6 +22,8 @@ struct kl_dev_site {
     int64_t port;
     char *tenant;
     char *module, *uri, *pin_file, *so_pin_file; /* so_pin_file NULL = no domain key */
+    char *init_args;                             /* NULL = the module needs none */
+    json_t *token_env; /* a given token's variables by name; NULL for one of our own */
     bool own_token;
     bool fresh; /* site.json was not there before */
     /* kept in client.json */
@@ -62,6 +64,10 @@ enum kl_code kl_dev_write(const struct kl_dev_site *s, const char *name, struct 
 
 /** A progress sentence with the seconds since the start. */
 void kl_dev_say(const struct kl_dev_site *s, const char *fmt, ...) KL_PRINTF(2, 3);
+
+/** dev_env.c: keep a given token's environment variables in `token_env`, and set those kept that
+ * are not set now; for our children. */
+enum kl_code kl_dev_token_environment(struct kl_dev_site *s, struct kl_err *err) KL_MUST_USE;
 
 /* The steps, in their order; each does nothing when it was done before. */
 

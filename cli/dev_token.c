@@ -91,6 +91,18 @@ static enum kl_code init_token(const struct kl_dev_site *s, struct kl_err *err)
     return code;
 }
 
+/* Exit statuses of kluis-tokend that are worth a sentence of their own; which PIN was refused
+ * stands on standard error. */
+static const struct {
+    int status;
+    enum kl_code code;
+    const char *text;
+} refusals[] = {
+    {4, KL_EXISTS, "the token has a domain key already"},
+    {5, KL_TOKEN_UNSUPPORTED, "the token cannot hold a domain key"},
+    {6, KL_TOKEN_PIN, "the token refused a PIN"},
+};
+
 static enum kl_code make_domain_key(const struct kl_dev_site *s, struct kl_err *err)
 {
     KL_AUTO(char) program = NULL;
@@ -109,9 +121,16 @@ static enum kl_code make_domain_key(const struct kl_dev_site *s, struct kl_err *
                     s->so_pin_file,
                     (char[]){"--pin-file"},
                     s->pin_file,
+                    s->init_args != NULL ? (char[]){"--init-args"} : NULL,
+                    s->init_args,
                     NULL};
 
     code = kl_process_run(argv, NULL, &status, err);
+    for (size_t i = 0; code == KL_OK && status != 0 && i < KL_COUNT(refusals); i++) {
+        if (status == refusals[i].status)
+            return kl_fail(err, refusals[i].code, "kluis-tokend", "%s: %s", s->uri,
+                           refusals[i].text);
+    }
     if (code == KL_OK && status != 0)
         code =
             kl_fail(err, KL_IO, "kluis-tokend", "the domain key could not be made on %s", s->uri);
@@ -190,9 +209,12 @@ static enum kl_code prepare_given_token(struct kl_dev_site *s, struct kl_err *er
     if (kl_dev_has(s, DOMAIN_DONE))
         return KL_OK;
     code = make_domain_key(s, err);
-    if (code == KL_OK || code == KL_EXISTS) {
-        kl_dev_say(s, "domain key %s on %s", code == KL_OK ? "made" : "found", s->uri);
-        kl_buf_puts(&note, "made by kluis dev up\n");
+    if (code == KL_OK || code == KL_EXISTS || code == KL_TOKEN_UNSUPPORTED) {
+        if (code == KL_TOKEN_UNSUPPORTED)
+            kl_dev_say(s, "no domain key, so keys cannot be backed up: %s cannot hold one", s->uri);
+        else
+            kl_dev_say(s, "domain key %s on %s", code == KL_OK ? "made" : "found", s->uri);
+        kl_buf_puts(&note, "asked for by kluis dev up\n");
         code = kl_dev_write(s, DOMAIN_DONE, &note, err);
     }
     return code;

@@ -158,7 +158,7 @@ _kluis()
     "audit verify") [[ $offers ]] || offers="--file --head-file --public-key --offline --output --timeout --help" ;;
     "audit head") [[ $offers ]] || offers="--output --timeout --help" ;;
     "dev") offers="up down" ;;
-    "dev up") [[ $offers ]] || offers="--dir --port --pkcs11-module --pkcs11-uri --pin-file --so-pin-file --help" ;;
+    "dev up") [[ $offers ]] || offers="--dir --port --pkcs11-module --pkcs11-uri --pkcs11-init-args --pin-file --so-pin-file --help" ;;
     "dev down") [[ $offers ]] || offers="--dir --help" ;;
     "encrypt") [[ $offers ]] || offers="--key --out --algorithm --segment --threads --timeout --help"
         [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;

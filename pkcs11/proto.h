@@ -25,9 +25,11 @@
 enum kl_worker_exit {
     KL_EXIT_START = 1, /* could not come up; HELLO says why */
     KL_EXIT_USAGE = 2,
-    KL_EXIT_EXISTS = 4,   /* --domain-key-create: the token has one already */
-    KL_EXIT_TOKEN = 10,   /* the token stopped working; a new worker may find it well */
-    KL_EXIT_PROTOCOL = 11 /* a frame that our client never sends */
+    KL_EXIT_EXISTS = 4,      /* --domain-key-create: the token has one already */
+    KL_EXIT_UNSUPPORTED = 5, /* --domain-key-create: the token cannot have one */
+    KL_EXIT_PIN = 6,         /* the token refused a PIN */
+    KL_EXIT_TOKEN = 10,      /* the token stopped working; a new worker may find it well */
+    KL_EXIT_PROTOCOL = 11    /* a frame that our client never sends */
 };
 
 enum kl_frame_kind { KL_FRAME_CONFIG = 1, KL_FRAME_REQUEST, KL_FRAME_HELLO, KL_FRAME_REPLY };

@@ -9,12 +9,25 @@
 #include "pkcs11/worker/session.h"
 #include "pkcs11/worker/start.h"
 
+static enum kl_code so_login_code(CK_RV rv)
+{
+    switch (kl_ckr_class(rv)) {
+    case KL_CKR_PIN:
+        return KL_TOKEN_PIN;
+    case KL_CKR_REFUSED:
+        return KL_TOKEN_UNSUPPORTED;
+    default:
+        return KL_TOKEN_UNAVAILABLE;
+    }
+}
+
 static enum kl_code make_as_so(struct kl_worker *w, struct kl_secret *pin, struct kl_err *err)
 {
     CK_FUNCTION_LIST *f = w->module.f;
     CK_RV rv = f->C_Login(w->anchor, CKU_SO, kl_secret_bytes(pin), kl_secret_len(pin));
     if (rv != CKR_OK)
-        return kl_ckr_fail(err, KL_TOKEN_PIN, rv, "C_Login", "the security officer cannot log in");
+        return kl_ckr_fail(err, so_login_code(rv), rv, "C_Login",
+                           "the security officer cannot log in");
     rv = kl_secret_key_make_domain(f, w->anchor);
     (void)f->C_Logout(w->anchor);
     if (rv != CKR_OK)

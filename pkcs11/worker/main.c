@@ -133,6 +133,22 @@ static int usage(void)
     return KL_EXIT_USAGE;
 }
 
+static int exit_status(enum kl_code code)
+{
+    switch ((int)code) {
+    case KL_OK:
+        return 0;
+    case KL_EXISTS:
+        return KL_EXIT_EXISTS;
+    case KL_TOKEN_UNSUPPORTED:
+        return KL_EXIT_UNSUPPORTED;
+    case KL_TOKEN_PIN:
+        return KL_EXIT_PIN;
+    default:
+        return KL_EXIT_START;
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct options o;
@@ -147,5 +163,5 @@ int main(int argc, char **argv)
                                 : kl_ceremony_domain_key(&o.conf, o.so_pin_file, &err);
     if (code != KL_OK)
         (void)fprintf(stderr, "kluis-tokend: %s\n", err.text);
-    _exit(code == KL_OK ? 0 : code == KL_EXISTS ? KL_EXIT_EXISTS : KL_EXIT_START);
+    _exit(exit_status(code));
 }

@@ -1,5 +1,6 @@
 #include "tests/unit/cli/capture.h"
 
+#include "base/io.h"
 #include "cli/dev_site.h"
 
 #include <arpa/inet.h>
@@ -49,6 +50,60 @@ static void test_cli_dev__site_is_remembered(void **state)
     assert_int_equal(kl_dev_site_settle(s, port + 1, &softhsm, &err), KL_CONFLICT);
     assert_non_null(strstr(err.text, "lives on port"));
     kl_dev_site_free(s);
+}
+
+static char *text_of(const char *folder, const char *name)
+{
+    KL_AUTO(char) path = fixture_path(folder, name);
+    char *text = NULL;
+    size_t n = 0;
+
+    assert_int_equal(kl_io_read_file(path, 65536, &text, &n, NULL), KL_OK);
+    return text;
+}
+
+/* What a module is told by its environment and by its string must be there in the next life. */
+static void test_cli_dev__given_token_is_remembered(void **state)
+{
+    struct kl_dev_site *s = site_in(*state, "given");
+    KL_AUTO(char) dir = strdup(s->dir);
+    KL_AUTO(char) config = NULL;
+    KL_AUTO(char) env = NULL;
+    const struct kl_dev_token given = {.module = "/proc/self/exe",
+                                       .uri = "pkcs11:token=given",
+                                       .pin_file = "/dev/null",
+                                       .init_args = "dir='/a b'"};
+
+    assert_int_equal(setenv("NSS_TEST_PLACE", "it's here", 1), 0);
+    assert_int_equal(setenv("SOME_PIN", "1234", 1), 0);
+    assert_int_equal(kl_dev_site_settle(s, 0, &given, NULL), KL_OK);
+    kl_dev_site_free(s);
+    assert_int_equal(unsetenv("NSS_TEST_PLACE"), 0);
+
+    s = NULL;
+    assert_int_equal(kl_dev_site_open(dir, false, &s, NULL), KL_OK);
+    assert_int_equal(kl_dev_site_settle(s, 0, &softhsm, NULL), KL_OK);
+    assert_string_equal(getenv("NSS_TEST_PLACE"), "it's here");
+    s->client_id = strdup("me");
+    assert_int_equal(kl_dev_make_config(s, NULL), KL_OK);
+    assert_int_equal(kl_dev_write_env(s, NULL), KL_OK);
+    config = text_of(s->dir, "kluis.conf");
+    env = text_of(s->dir, "env");
+    assert_non_null(strstr(config, "\ninit-args = dir='/a b'\n"));
+    assert_non_null(strstr(env, "\nexport NSS_TEST_PLACE='it'\\''s here'\n"));
+    assert_null(strstr(env, "SOME_PIN"));
+    kl_dev_site_free(s);
+
+    /* what the caller's environment says now goes before what was kept */
+    s = NULL;
+    assert_int_equal(setenv("NSS_TEST_PLACE", "moved", 1), 0);
+    assert_int_equal(kl_dev_site_open(dir, false, &s, NULL), KL_OK);
+    assert_int_equal(kl_dev_site_settle(s, 0, &softhsm, NULL), KL_OK);
+    assert_string_equal(getenv("NSS_TEST_PLACE"), "moved");
+    assert_string_equal(json_string_value(json_object_get(s->token_env, "NSS_TEST_PLACE")),
+                        "moved");
+    kl_dev_site_free(s);
+    assert_int_equal(unsetenv("NSS_TEST_PLACE"), 0);
 }
 
 static void test_cli_dev__one_at_a_time(void **state)
@@ -184,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cli_dev__site_is_remembered),
+        cmocka_unit_test(test_cli_dev__given_token_is_remembered),
         cmocka_unit_test(test_cli_dev__one_at_a_time),
         cmocka_unit_test(test_cli_dev__no_site_is_not_found),
         cmocka_unit_test(test_cli_dev__taken_port_is_one_sentence),
