@@ -118,6 +118,7 @@ class Site:
         self.dir = folder or tempfile.mkdtemp(prefix="kluis-test.", dir=scratch_root())
         self.port = free_port()
         self.options = list(options)
+        self.runner = []  # words in front of `dev up`: some tokens are only seen from inside a namespace
         self.env = {}
 
     def __enter__(self):
@@ -139,7 +140,8 @@ class Site:
 
     def run(self, *args, check=True, data=None, timeout=PATIENCE, extra_env=None, text=True):
         """The kluis command line with the site's environment."""
-        r = subprocess.run([KLUIS, *args], input=data, capture_output=True, text=text, timeout=timeout, check=False,
+        runner = self.runner if args[:2] == ("dev", "up") else []
+        r = subprocess.run([*runner, KLUIS, *args], input=data, capture_output=True, text=text, timeout=timeout, check=False,
                            env={**os.environ, **self.env, **(extra_env or {})})
         if check and r.returncode != 0:
             raise Failed(f"kluis {' '.join(args)}: exit {r.returncode}: {r.stderr}{self.log_tail()}")
