@@ -11,7 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define QUEUE_CEILING ((size_t)256 * 1024 * 1024)
+#define BURST_PAUSE_US 100
+#define QUEUE_CEILING  ((size_t)256 * 1024 * 1024)
 
 struct item {
     size_t n;
@@ -51,6 +52,7 @@ struct kl_chain_log {
     unsigned checkpoint_records, uncovered;
     int64_t checkpoint_ms, checkpoint_due_ms; /* due: 0 = nothing to cover */
     int64_t gather_us;
+    size_t last_batch; /* records in it */
 };
 
 static bool queue_put(struct queue *q, const char *members, const struct item *item)
@@ -278,16 +280,33 @@ static void wait_for_more(struct kl_chain_log *log)
     log->asleep = false;
 }
 
+/* A burst: as long as more came within the last pause, more will. Costs one wake a pause, not one a
+ * record. */
+static void let_burst_pass(struct kl_chain_log *log)
+{
+    const struct timespec pause = {.tv_nsec = BURST_PAUSE_US * 1000};
+    int64_t left_us = log->gather_us;
+    size_t before = 0;
+    while (log->last_batch > KL_CHAIN_FEW && log->in.count > before && left_us > 0 && !log->stop) {
+        before = log->in.count;
+        left_us -= BURST_PAUSE_US;
+        (void)pthread_mutex_unlock(&log->lock);
+        (void)nanosleep(&pause, NULL);
+        (void)pthread_mutex_lock(&log->lock);
+    }
+}
+
 /* There is something to write: let those that are nearly here come along. With the lock held. */
 static void gather(struct kl_chain_log *log)
 {
-    if (log->gather_us == 0 || !worth_waiting(log))
+    if (log->gather_us == 0)
         return;
     struct timespec until = from_now(log->gather_us);
     log->gathering = true;
     while (worth_waiting(log) && pthread_cond_timedwait(&log->more, &log->lock, &until) == 0)
         ;
     log->gathering = false;
+    let_burst_pass(log);
 }
 
 /* Take what there is to write; with the lock held. What comes meanwhile is the next batch. */
@@ -296,6 +315,8 @@ static void take_batch_locked(struct kl_chain_log *log)
     struct queue got = log->in;
     log->in = log->out;
     log->out = got;
+    if (got.count > 0)
+        log->last_batch = got.count;
 }
 
 static void finish(struct kl_chain_log *log)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* Beyond one request of the largest size nothing is buffered: a pipelining client that does not
  * read its answers ends here. */
@@ -90,6 +91,37 @@ static void leave_address(struct kl_http_server *s, struct kl_http_address *a)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+void kl_http_conn_balance(struct kl_http_thread *t)
+{
+    if (t->listener == NULL || t->drain_until_ms != 0)
+        return;
+    const struct kl_http_server *s = t->server;
+    unsigned own = atomic_load(&t->conn_count), fewest = own;
+    for (unsigned i = 0; i < s->config.io_threads; i++) {
+        unsigned n = atomic_load(&s->threads[i].conn_count);
+        fewest = n < fewest ? n : fewest;
+    }
+    atomic_store(&t->resting, own > fewest);
+    if (own > fewest)
+        (void)evconnlistener_disable(t->listener);
+    else
+        (void)evconnlistener_enable(t->listener);
+}
+
+/* One more here: those that rest may have to take the next. */
+static void wake_resting(const struct kl_http_thread *t)
+{
+    const struct kl_http_server *s = t->server;
+    const uint64_t one = 1;
+    for (unsigned i = 0; i < s->config.io_threads; i++) {
+        const struct kl_http_thread *other = &s->threads[i];
+        if (other == t || !atomic_load(&other->resting))
+            continue;
+        ssize_t n = write(other->box->wake_fd, &one, sizeof one);
+        (void)n;
+    }
+}
+
 /* The connection's end, whoever decided it. libevent frees the rest after this. */
 static void forget(struct kl_http_conn *c)
 {
@@ -99,6 +131,8 @@ static void forget(struct kl_http_conn *c)
         TAILQ_REMOVE(&t->tasks, c, urgent);
     TAILQ_REMOVE(&t->conns, c, all);
     (void)atomic_fetch_sub(&s->connections, 1);
+    (void)atomic_fetch_sub(&t->conn_count, 1);
+    kl_http_conn_balance(t);
     if (c->address != NULL)
         leave_address(s, c->address);
     if (c->pending != NULL) {
@@ -205,6 +239,8 @@ struct bufferevent *kl_http_conn_new(struct event_base *base, void *thread)
     SSL_set_app_data(ssl, c);
     TAILQ_INSERT_TAIL(&t->conns, c, all);
     (void)atomic_fetch_add(&s->connections, 1);
+    (void)atomic_fetch_add(&t->conn_count, 1);
+    wake_resting(t);
     kl_http_conn_enter(c, KL_HTTP_GREETING);
     kl_http_conn_task(c, KL_HTTP_TASK_SETTLE);
     return bev;
@@ -280,8 +316,7 @@ void kl_http_conn_tasks(evutil_socket_t fd, short what, void *thread)
         else if ((tasks & KL_HTTP_TASK_CLOSE) != 0)
             evhttp_connection_free(c->evcon);
     }
-    if (t->listener != NULL && t->drain_until_ms == 0)
-        (void)evconnlistener_enable(t->listener);
+    kl_http_conn_balance(t);
 }
 
 void kl_http_conn_close_idle(struct kl_http_thread *t)
@@ -315,6 +350,6 @@ void kl_http_conn_sweep(evutil_socket_t fd, short what, void *thread)
     }
     if (t->drain_until_ms != 0 && now >= t->drain_until_ms)
         (void)event_base_loopbreak(t->base);
-    else if (t->listener != NULL && t->drain_until_ms == 0)
-        (void)evconnlistener_enable(t->listener); /* it may have run out of descriptors */
+    else
+        kl_http_conn_balance(t); /* the listener may have run out of descriptors */
 }

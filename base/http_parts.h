@@ -78,6 +78,9 @@ struct kl_http_thread {
     struct kl_http_box *box;
     TAILQ_HEAD(, kl_http_conn) conns, tasks;
     int64_t drain_until_ms; /* 0 = not stopping */
+    /* read by the other threads, to share connections out */
+    atomic_uint conn_count;
+    atomic_bool resting; /* has more connections than another, so does not accept */
 };
 
 /** Connections of one client address (one /64 of IPv6). */
@@ -115,6 +118,9 @@ struct kl_http_request {
 
 /** evhttp's callback for a new connection: makes its TLS buffer. */
 struct bufferevent *kl_http_conn_new(struct event_base *base, void *thread);
+/** Accept, or leave it to a thread that has fewer connections. Called whenever either may have
+ * changed. */
+void kl_http_conn_balance(struct kl_http_thread *t);
 /** Handler of thread->urgent. */
 void kl_http_conn_tasks(evutil_socket_t fd, short what, void *thread);
 /** Handler of thread->sweep: ends what is over its time. */

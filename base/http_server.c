@@ -109,14 +109,17 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     int64_t stop_at = atomic_load(&t->server->stop_at_ms);
     if (stop_at != 0 && t->drain_until_ms == 0)
         begin_drain(t, stop_at);
+    else
+        kl_http_conn_balance(t);
 }
 
 static void thread_done(struct kl_http_thread *t)
 {
     if (t->sweep != NULL)
         kl_http_conn_tasks(-1, 0, t); /* so that every connection has its close callback */
+    t->listener = NULL;
     if (t->http != NULL)
-        evhttp_free(t->http); /* with its listener and connections */
+        evhttp_free(t->http); /* with its listener, then its connections */
     if (t->wake != NULL)
         event_free(t->wake);
     if (t->urgent != NULL)

@@ -187,7 +187,7 @@ static const struct kl_conf_row audit_rows[] = {
      .type = KL_CONF_DURATION,
      .offset = AUDIT_AT(gather_ms),
      .max = 100,
-     .preset = "2ms",
+     .preset = "4ms",
      .help = "Longest that a record waits for others under way, so that one disk flush serves them "
              "all; an answer waits as long. Only under load: with few requests nothing waits. 0ms "
              "= flush each at once."},
