@@ -225,6 +225,14 @@ static enum kl_code split(const char *path, struct target *t, struct kl_err *err
     return KL_OK;
 }
 
+static const struct node *literal_child(const struct node *n, const char *segment)
+{
+    for (const struct node *c = n->child; c != NULL; c = c->sibling)
+        if (strncasecmp(c->word, segment, c->word_len) == 0 && segment[c->word_len] == 0)
+            return c;
+    return NULL;
+}
+
 /* Walks the tree below n with the segments from i on; *ret_seen collects a bit for each method that
  * the path exists for. */
 static const struct node *walk(const struct node *n, const struct target *t, size_t i, size_t m,
@@ -236,10 +244,7 @@ static const struct node *walk(const struct node *n, const struct target *t, siz
         return m < METHODS && n->rows[m] != 0 ? n : NULL;
     }
     const char *segment = t->segments[i];
-    const struct node *literal = NULL;
-    for (const struct node *c = n->child; c != NULL && literal == NULL; c = c->sibling)
-        if (strncasecmp(c->word, segment, c->word_len) == 0 && segment[c->word_len] == 0)
-            literal = c;
+    const struct node *literal = literal_child(n, segment);
     const struct node *found = NULL;
     if (literal != NULL)
         found = walk(literal, t, i + 1, m, ret, ret_seen);

@@ -143,9 +143,9 @@ static json_t *make_claims(const struct kl_authenticator *a, const struct kl_pri
     json_t *claims =
         json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "aud", audience,
                   "iss", a->issuer, "iat", (json_int_t)now, "nbf", (json_int_t)now, "exp",
-                  (json_int_t)(now + a->lifetime_s), "tid", a->tenant, "oid", who->object_id, "sub",
-                  who->object_id, "appid", who->client_id, "ver", "1.0", "uti", kl_buf_text(&id),
-                  "jti", kl_buf_text(&id));
+                  (json_int_t)now + (json_int_t)a->lifetime_s, "tid", a->tenant, "oid",
+                  who->object_id, "sub", who->object_id, "appid", who->client_id, "ver", "1.0",
+                  "uti", kl_buf_text(&id), "jti", kl_buf_text(&id));
     kl_buf_done(&id);
     return claims;
 }

@@ -35,9 +35,9 @@ const char *kl_slot_alg_name(unsigned alg)
 
 uint8_t kl_slot_alg_find(const char *name)
 {
-    for (uint8_t i = 1; i < KL_COUNT(algs); i++)
+    for (size_t i = 1; i < KL_COUNT(algs); i++)
         if (strcmp(algs[i], name) == 0)
-            return i;
+            return (uint8_t)i;
     return 0;
 }
 
