@@ -55,10 +55,14 @@ static enum kl_code vault_must_be_active(struct kl_store_session *t, const char 
 
 static enum kl_code refuse_name(const struct kl_birth *b, enum kl_code why, struct kl_err *err)
 {
-    if (b->name_must_be_free)
-        return kl_fail(err, KL_CONFLICT, "key", "a key named %s exists, possibly deleted", b->name);
-    return kl_fail(err, why, "key",
-                   "key %s is deleted but recoverable; its name cannot be used meanwhile", b->name);
+    if (why == KL_NAME_DELETED)
+        return kl_fail(err, why, "key",
+                       "Key %s is currently in a deleted but recoverable state, and its name "
+                       "cannot be reused; in this state, the key can only be recovered or purged.",
+                       b->name);
+    if (why != KL_OK)
+        return kl_fail(err, why, "key", "key %s is in no state to get a version", b->name);
+    return kl_fail(err, KL_CONFLICT, "key", "A key named %s already exists.", b->name);
 }
 
 static enum kl_code insert_object(struct kl_birth *b, struct kl_store_session *t,

@@ -30,6 +30,8 @@ def test_backup(site):
     check_equal((status, code), (409, "Conflict"), "the name is taken")
     api.must("DELETE", "/keys/b")
     check_equal(restore(api, blob)[:2], (409, "Conflict"), "also by a deleted key")
+    answer = api.call("POST", "/keys/restore", {"value": blob})[2]
+    check_equal(answer["error"]["innererror"]["code"], "ObjectIsDeletedButRecoverable", "which says so")
     api.must("DELETE", "/deletedkeys/b", wanted=204)
     malformed = 0
     for bad in damaged(blob):

@@ -3,7 +3,7 @@
 import dns from "node:dns";
 import { readFileSync } from "node:fs";
 import { createHash, randomBytes } from "node:crypto";
-import { ClientSecretCredential } from "@azure/identity";
+import { ClientSecretCredential, ManagedIdentityCredential } from "@azure/identity";
 import { CryptographyClient, KeyClient } from "@azure/keyvault-keys";
 
 // Names below .localhost are this machine (RFC 6761); the C library of a bare system does not know that.
@@ -15,10 +15,9 @@ const env = process.env;
 const origin = new URL(env.KLUIS_URL);
 const vault = (name) => `https://${name}.vault.localhost:${origin.port}`;
 const secret = readFileSync(env.KLUIS_CLIENT_SECRET_FILE, "utf8").trim();
-const credential = new ClientSecretCredential(env.KLUIS_TENANT, env.KLUIS_CLIENT_ID, secret, {
-  authorityHost: env.KLUIS_URL,
-  disableInstanceDiscovery: true,
-});
+const principal = (id, password) =>
+  new ClientSecretCredential(env.KLUIS_TENANT, id, password, { authorityHost: env.KLUIS_URL, disableInstanceDiscovery: true });
+const credential = principal(env.KLUIS_CLIENT_ID, secret);
 const retryOptions = { maxRetries: 0 };
 // The demo vault keeps the SDK's check of the challenge's resource switched on.
 const keys = new KeyClient(vault("demo"), credential, { retryOptions });
@@ -36,13 +35,15 @@ function check(condition, words) {
   }
 }
 
-async function refused(promise, status, code, words) {
+async function refused(promise, status, code, words, inner) {
   try {
     await promise;
     check(false, `${words}: was not refused`);
   } catch (e) {
-    check(e.statusCode === status, `${words}: status ${status}, got ${e.statusCode} ${e.message}`);
-    check(e.code === code || e.details?.error?.code === code, `${words}: code ${code}, got ${e.code}`);
+    check(e.name === "RestError" && e.statusCode === status, `${words}: status ${status}, got ${e.statusCode} ${e.message}`);
+    check(e.code === code, `${words}: code ${code}, got ${e.code}`);
+    const found = e.details?.error?.innerError?.code;
+    check(found === inner, `${words}: inner code ${inner}, got ${found}`);
   }
 }
 
@@ -60,7 +61,8 @@ async function section(name, body) {
   }
 }
 
-const crypto = (id) => new CryptographyClient(id, credential, { retryOptions });
+// For a key, or for an id, whose key the SDK fetches first.
+const crypto = (key) => new CryptographyClient(key, credential, { retryOptions });
 const same = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) === 0;
 
 await section("create and read", async () => {
@@ -119,6 +121,32 @@ await section("sign and verify", async () => {
   check((await ec.verifyData("ES256", Buffer.from("whole data"), data.result)).result === true, "signData and verifyData");
 });
 
+await section("both halves, here and there", async () => {
+  const key = await keys.getKey("js-rsa");
+  const dek = randomBytes(32);
+  // A JWK alone makes a client that never asks the service: what it wraps must open there.
+  const offline = new CryptographyClient(key.key);
+  for (const algorithm of ["RSA-OAEP"]) {
+    const { result } = await offline.wrapKey(algorithm, dek);
+    check(same((await crypto(key).unwrapKey(algorithm, result)).result, dek), `wrapped offline by ${algorithm}`);
+    const sealed = await offline.encrypt({ algorithm, plaintext: dek });
+    check(same((await crypto(key.id).decrypt({ algorithm, ciphertext: sealed.result })).result, dek), `encrypted offline by ${algorithm}`);
+  }
+  for (const algorithm of ["RS256", "RS384", "RS512"]) {
+    const { result } = await crypto(key).signData(algorithm, Buffer.from("whole data"));
+    check((await offline.verifyData(algorithm, Buffer.from("whole data"), result)).result === true, `${algorithm} verified offline`);
+  }
+  for (const [name, curve, algorithm, hash, size] of [["js-ec-384", "P-384", "ES384", "sha384", 96], ["js-ec-521", "P-521", "ES512", "sha512", 132]]) {
+    const ec = await keys.createEcKey(name, { curve });
+    const digest = createHash(hash).update("signed").digest();
+    const { result } = await crypto(ec).sign(algorithm, digest);
+    check(result.length === size && (await crypto(ec.id).verify(algorithm, digest, result)).result === true, algorithm);
+    result[0] ^= 1;
+    check((await crypto(ec.id).verify(algorithm, digest, result)).result === false, `${algorithm} with a flipped bit`);
+  }
+  await refused(crypto(key.id).unwrapKey("RSA1_5", randomBytes(256)), 400, "BadParameter", "RSA1_5, which kluis does not offer");
+});
+
 await section("rotate and versions", async () => {
   const before = await keys.getKey("js-rsa");
   const old = crypto(before.id);
@@ -139,7 +167,7 @@ await section("update", async () => {
   const changed = await keys.updateKeyProperties("js-update", made.properties.version, { enabled: false, expiresOn, tags: { a: "b" } });
   check(changed.properties.enabled === false && changed.properties.tags.a === "b", "updateKeyProperties");
   check(changed.properties.expiresOn.getTime() === expiresOn.getTime(), "expiry to the second");
-  await refused(crypto(made.id).unwrapKey("RSA-OAEP-256", randomBytes(256)), 403, "Forbidden", "a disabled key does nothing");
+  await refused(crypto(made.id).unwrapKey("RSA-OAEP-256", randomBytes(256)), 403, "Forbidden", "a disabled key does nothing", "KeyDisabled");
   const enabled = await keys.updateKeyProperties("js-update", { enabled: true });
   check(enabled.properties.enabled === true, "updateKeyProperties of the newest version");
   const noWrap = await keys.updateKeyProperties("js-update", { keyOps: ["sign", "verify"] });
@@ -149,7 +177,26 @@ await section("update", async () => {
   const unaware = crypto(made.id);
   await unaware.unwrapKey("RSA-OAEP-256", (await unaware.wrapKey("RSA-OAEP-256", randomBytes(32))).result);
   await keys.updateKeyProperties("js-update", { keyOps: ["sign", "verify"] });
-  await refused(unaware.unwrapKey("RSA-OAEP-256", randomBytes(256)), 403, "Forbidden", "an operation that the key does not allow");
+  await refused(unaware.unwrapKey("RSA-OAEP-256", randomBytes(256)), 403, "Forbidden", "an operation that the key does not allow", "KeyOperationForbidden");
+});
+
+await section("dates", async () => {
+  const early = new Date(Date.now() + 3600e3);
+  const late = new Date(Date.now() - 3600e3);
+  const made = await keys.createKey("js-dates", "RSA-HSM", { keySize: 2048, keyOps: ["encrypt", "decrypt", "sign"], notBefore: late });
+  check(made.keyType === "RSA-HSM" && made.keyOperations.join() === "encrypt,decrypt,sign", "createKey with operations, on a token");
+  check(Math.abs(made.properties.notBefore - late) < 1000 && made.properties.expiresOn === undefined, "notBefore and no expiresOn");
+  const digest = createHash("sha256").update("signed").digest();
+  const fresh = crypto(made); // has seen dates that allow everything
+  const sealed = await fresh.encrypt({ algorithm: "RSA-OAEP-256", plaintext: digest });
+  await keys.updateKeyProperties("js-dates", { expiresOn: late });
+  await refused(fresh.sign("RS256", digest), 403, "Forbidden", "an expired key does not sign", "KeyExpired");
+  await refused(fresh.encrypt({ algorithm: "RSA-OAEP-256", plaintext: digest }), 403, "Forbidden", "nor encrypt", "KeyExpired");
+  check(same((await fresh.decrypt({ algorithm: "RSA-OAEP-256", ciphertext: sealed.result })).result, digest), "but decrypts");
+  const changed = await keys.updateKeyProperties("js-dates", { expiresOn: new Date("2037-01-01T00:00:00Z"), notBefore: early, tags: { only: "this" } });
+  check(changed.properties.tags.only === "this" && Math.abs(changed.properties.notBefore - early) < 1000, "both dates and tags");
+  await refused(fresh.sign("RS256", digest), 403, "Forbidden", "a key before its time", "KeyNotYetValid");
+  check((await keys.updateKeyProperties("js-dates", { enabled: true })).properties.tags.only === "this", "what is not named stays");
 });
 
 await section("list with pages", async () => {
@@ -165,6 +212,14 @@ await section("list with pages", async () => {
     seen.push(...page.map((k) => k.name));
   }
   check(pages >= 4, `several pages: ${pages}`);
+  for (let i = 0; i < 4; i++) await keys.rotateKey("js-page-0");
+  const versions = [];
+  for await (const page of keys.listPropertiesOfKeyVersions("js-page-0").byPage({ maxPageSize: 2 })) {
+    check(page.length <= 2, "no page of versions is longer than asked");
+    versions.push(...page.map((k) => k.version));
+  }
+  check(versions.length === 5 && new Set(versions).size === 5, "every version once");
+  check((await collect(keys.listPropertiesOfKeyVersions("js-nobody"))).length === 0, "versions of a missing key: none");
   check(seen.sort().join() === names.sort().join(), "the pages hold what the list holds");
 });
 
@@ -176,7 +231,7 @@ await section("delete, recover, purge", async () => {
   check(deleted.properties.recoveryId.includes("/deletedkeys/js-gone"), "beginDeleteKey: a recovery id");
   check(deleted.properties.scheduledPurgeDate > deleted.properties.deletedOn, "and dates");
   await refused(keys.getKey("js-gone"), 404, "KeyNotFound", "a deleted key");
-  await refused(keys.createRsaKey("js-gone"), 409, "Conflict", "the name of a deleted key");
+  await refused(keys.createRsaKey("js-gone"), 409, "Conflict", "the name of a deleted key", "ObjectIsDeletedButRecoverable");
   check((await keys.getDeletedKey("js-gone")).name === "js-gone", "getDeletedKey");
   check((await collect(keys.listDeletedKeys())).some((k) => k.name === "js-gone"), "listDeletedKeys");
   const back = await (await keys.beginRecoverDeletedKey("js-gone", fast)).pollUntilDone();
@@ -185,8 +240,9 @@ await section("delete, recover, purge", async () => {
   await (await keys.beginDeleteKey("js-gone", fast)).pollUntilDone();
   await keys.purgeDeletedKey("js-gone");
   await refused(keys.getDeletedKey("js-gone"), 404, "KeyNotFound", "a purged key");
+  await refused(keys.purgeDeletedKey("js-gone"), 404, "KeyNotFound", "purging it again");
   await (await safe.beginDeleteKey("js-safe", fast)).pollUntilDone();
-  await refused(safe.purgeDeletedKey("js-safe"), 403, "Forbidden", "purge under purge protection");
+  await refused(safe.purgeDeletedKey("js-safe"), 403, "Forbidden", "purge under purge protection", "PurgeProtectionEnabled");
   await (await safe.beginRecoverDeletedKey("js-safe", fast)).pollUntilDone();
   check((await safe.getKey("js-safe")).name === "js-safe", "recovered from the protected vault");
 });
@@ -200,7 +256,7 @@ await section("backup and restore", async () => {
   check(blob.length > 256, "backupKey gives a blob");
   await refused(keys.restoreKeyBackup(blob), 409, "Conflict", "restore beside the living key");
   await (await keys.beginDeleteKey("js-backup", fast)).pollUntilDone();
-  await refused(keys.restoreKeyBackup(blob), 409, "Conflict", "restore beside the deleted key");
+  await refused(keys.restoreKeyBackup(blob), 409, "Conflict", "restore beside the deleted key", "ObjectIsDeletedButRecoverable");
   await keys.purgeDeletedKey("js-backup");
   await keys.restoreKeyBackup(blob);
   const versions = await collect(keys.listPropertiesOfKeyVersions("js-backup"));
@@ -211,6 +267,64 @@ await section("backup and restore", async () => {
   const damaged = Uint8Array.from(blob);
   damaged[damaged.length >> 1] ^= 1;
   await refused(safe.restoreKeyBackup(damaged), 400, "Malformed backup blob", "a damaged blob");
+});
+
+await section("random bytes", async () => {
+  for (const count of [1, 32, 128]) check((await keys.getRandomBytes(count)).length === count, `getRandomBytes ${count}`);
+  await refused(keys.getRandomBytes(129), 400, "BadParameter", "more than the service gives");
+});
+
+await section("other origins", async () => {
+  // The SDK's check of the challenge's resource cannot pass for what has no parent domain.
+  const open = { retryOptions, disableChallengeResourceVerification: true };
+  const mine = await keys.getKey("js-rsa");
+  for (const [host, client] of [["localhost", keys], ["127.0.0.1", safe]]) {
+    const url = `https://${host}:${origin.port}`;
+    const there = new KeyClient(url, credential, open);
+    const made = await there.createRsaKey("js-origin", { keySize: 2048 });
+    check(made.id.startsWith(`${url}/keys/js-origin/`), `ids begin with the origin that was used: ${made.id}`);
+    check(same((await client.getKey("js-origin")).key.n, made.key.n), `${url} is the vault that it should be`);
+    const local = new CryptographyClient(made.id, credential, open);
+    const dek = randomBytes(32);
+    check(same((await local.unwrapKey("RSA-OAEP-256", (await local.wrapKey("RSA-OAEP-256", dek)).result)).result, dek), `wrap and unwrap at ${host}`);
+    check((await collect(there.listPropertiesOfKeys())).length === (await collect(client.listPropertiesOfKeys())).length, "the same list");
+    const deleted = await (await there.beginDeleteKey("js-origin", fast)).pollUntilDone();
+    check(deleted.properties.recoveryId === `${url}/deletedkeys/js-origin`, "recoveryId too");
+  }
+  check(same((await new KeyClient(env.KLUIS_URL, credential, open).getKey("js-rsa")).key.n, mine.key.n), "one vault, two names");
+});
+
+await section("credentials", async () => {
+  try {
+    await new KeyClient(vault("demo"), principal(env.KLUIS_CLIENT_ID, "wrong"), { retryOptions }).getKey("js-rsa");
+    check(false, "a wrong secret was taken");
+  } catch (e) {
+    check(/AADSTS7000215/.test(e.message), `the identity service's words: ${e.message}`);
+  }
+  env.IDENTITY_ENDPOINT = `${env.KLUIS_URL}/metadata/identity/oauth2/token`;
+  env.IDENTITY_HEADER = `${env.KLUIS_CLIENT_ID}:${secret}`;
+  const managed = new KeyClient(vault("demo"), new ManagedIdentityCredential(), { retryOptions });
+  check((await managed.getKey("js-rsa")).name === "js-rsa", "ManagedIdentityCredential");
+});
+
+await section("without the right to read", async () => {
+  const { token } = await credential.getToken("https://vault.localhost/.default");
+  const admin = async (method, path, body) =>
+    (await fetch(env.KLUIS_URL + path, { method, body: JSON.stringify(body), headers: { authorization: `Bearer ${token}`, "content-type": "application/json" } })).json();
+  const who = await admin("POST", "/kluis/v1/principals", { name: "js-wrapper", roles: [] });
+  await admin("PUT", `/kluis/v1/vaults/demo/policies/${who.objectId}`, { permissions: { keys: ["wrapKey", "unwrapKey"] } });
+  const limited = principal(who.clientId, who.clientSecret);
+  await refused(new KeyClient(vault("demo"), limited, { retryOptions }).getKey("js-rsa"), 403, "Forbidden", "get", "ForbiddenByPolicy");
+  const client = new CryptographyClient(`${vault("demo")}/keys/js-rsa`, limited, { retryOptions });
+  const dek = randomBytes(32);
+  for (const algorithm of ["RSA-OAEP", "RSA-OAEP-256"])
+    check(same((await client.unwrapKey(algorithm, (await client.wrapKey(algorithm, dek)).result)).result, dek), `${algorithm}, both halves remote`);
+  await refused(client.sign("RS256", dek), 403, "Forbidden", "sign", "ForbiddenByPolicy");
+});
+
+await section("versions of the API", async () => {
+  for (const serviceVersion of ["7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01"])
+    check((await new KeyClient(vault("demo"), credential, { retryOptions, serviceVersion }).getKey("js-rsa")).name === "js-rsa", serviceVersion);
 });
 
 console.log(`@azure/keyvault-keys: ${checks - failures.length} of ${checks} checks passed`);

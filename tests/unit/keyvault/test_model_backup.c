@@ -105,7 +105,7 @@ static void test_keyvault_model_backup__round_trip(void **state)
     same_version("", s.open, s.safe);
     assert_code(KL_CONFLICT, kl_key_restore(s.m, s.safe, blob.bytes, blob.len, &again, &s.err));
     assert_ok(site_delete(&s, s.safe, "kek"));
-    assert_code(KL_CONFLICT, kl_key_restore(s.m, s.safe, blob.bytes, blob.len, &again, &s.err));
+    assert_code(KL_NAME_DELETED, kl_key_restore(s.m, s.safe, blob.bytes, blob.len, &again, &s.err));
     assert_int_equal(0, site_reconcile(&s).unknown_on_token);
 }
 
