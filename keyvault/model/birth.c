@@ -90,29 +90,36 @@ static enum kl_code claim_name(struct kl_birth *b, struct kl_store_session *t, s
     return KL_OK;
 }
 
-static enum kl_code insert_rows(struct kl_birth *b, struct kl_store_session *t, struct kl_err *err)
+static enum kl_code insert_rows(struct kl_birth *b, struct kl_store_session *t,
+                                const struct kl_protector *p, struct kl_err *err)
 {
     enum kl_code code = KL_OK;
     for (size_t i = 0; i < b->count && code == KL_OK; i++) {
         struct kl_version_row *row = &b->rows[i];
         row->object = b->object.id;
         row->state = KL_VERSION_CREATING;
-        code = kl_store_insert(t, KL_Q_VERSION_INSERT, row, &row->seq, err);
+        code = kl_protect_creating(p, row, err);
+        if (code == KL_OK)
+            code = kl_store_insert(t, KL_Q_VERSION_INSERT, row, &row->seq, err);
     }
     return code;
 }
 
 enum kl_code kl_birth_begin(struct kl_birth *b, struct kl_err *err)
 {
+    KL_AUTO_PROTECTOR p = {NULL};
     KL_AUTO(store_session) t = NULL;
+    enum kl_code code = kl_protect_open(b->m, b->token->name, &p, err);
+    if (code != KL_OK)
+        return code;
     announce(b);
-    enum kl_code code = kl_store_begin(b->m->store, true, &t, err);
+    code = kl_store_begin(b->m->store, true, &t, err);
     if (code == KL_OK)
         code = vault_must_be_active(t, b->vault_id, err);
     if (code == KL_OK)
         code = claim_name(b, t, err);
     if (code == KL_OK)
-        code = insert_rows(b, t, err);
+        code = insert_rows(b, t, &p, err);
     /* Rows that a failed commit leaves behind after all name nothing on the token; reconciliation
      * removes them. */
     if (code == KL_OK)

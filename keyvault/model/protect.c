@@ -120,11 +120,12 @@ static enum kl_code object_mac(const struct kl_protector *p, const struct kl_obj
     return mac_of(p, &b, ret, err);
 }
 
-static enum kl_code version_mac(const struct kl_protector *p, const struct kl_token_key_row *row,
-                                uint8_t ret[static KL_ROW_MAC], struct kl_err *err)
+static enum kl_code version_mac(const struct kl_protector *p, const char *label,
+                                const struct kl_token_key_row *row, uint8_t ret[static KL_ROW_MAC],
+                                struct kl_err *err)
 {
     struct kl_buf b = KL_BUF_INIT(4096);
-    put_text(&b, "version 1");
+    put_text(&b, label);
     put_number(&b, row->seq);
     put_number(&b, row->object);
     put_text(&b, row->version);
@@ -146,6 +147,8 @@ enum kl_code kl_protect_object(const struct kl_protector *p, struct kl_object_ro
     return object_mac(p, row, row->mac, err);
 }
 
+static const char made[] = "version 1", creating[] = "creating 1";
+
 enum kl_code kl_protect_version(const struct kl_protector *p, struct kl_version_row *row,
                                 struct kl_err *err)
 {
@@ -154,7 +157,18 @@ enum kl_code kl_protect_version(const struct kl_protector *p, struct kl_version_
     memcpy(same.token, row->token, sizeof same.token);
     memcpy(same.token_key, row->token_key, sizeof same.token_key);
     memcpy(same.spki_hash, row->spki_hash, sizeof same.spki_hash);
-    return version_mac(p, &same, row->mac, err);
+    return version_mac(p, made, &same, row->mac, err);
+}
+
+/* Before the row has its number, and the key its public half. */
+enum kl_code kl_protect_creating(const struct kl_protector *p, struct kl_version_row *row,
+                                 struct kl_err *err)
+{
+    struct kl_token_key_row same = {.seq = 0, .object = row->object};
+    memcpy(same.version, row->version, sizeof same.version);
+    memcpy(same.token, row->token, sizeof same.token);
+    memcpy(same.token_key, row->token_key, sizeof same.token_key);
+    return version_mac(p, creating, &same, row->mac, err);
 }
 
 enum kl_code kl_protect_text(const struct kl_protector *p, const char *purpose, const char *text,
@@ -202,7 +216,20 @@ enum kl_code kl_protect_check_version(const struct kl_protector *p,
                                       const struct kl_token_key_row *row, struct kl_err *err)
 {
     uint8_t mac[KL_ROW_MAC];
-    enum kl_code code = version_mac(p, row, mac, err);
+    enum kl_code code = version_mac(p, made, row, mac, err);
+    if (code == KL_OK && CRYPTO_memcmp(mac, row->mac, sizeof mac) != 0)
+        return tampered("key version", row->version, row->token, err);
+    return code;
+}
+
+enum kl_code kl_protect_check_creating(const struct kl_protector *p,
+                                       const struct kl_token_key_row *row, struct kl_err *err)
+{
+    uint8_t mac[KL_ROW_MAC];
+    struct kl_token_key_row unborn = *row;
+    unborn.seq = 0;
+    memset(unborn.spki_hash, 0, sizeof unborn.spki_hash);
+    enum kl_code code = version_mac(p, creating, &unborn, mac, err);
     if (code == KL_OK && CRYPTO_memcmp(mac, row->mac, sizeof mac) != 0)
         return tampered("key version", row->version, row->token, err);
     return code;

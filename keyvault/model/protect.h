@@ -33,6 +33,10 @@ enum kl_code kl_protect_object(const struct kl_protector *p, struct kl_object_ro
  */
 enum kl_code kl_protect_version(const struct kl_protector *p, struct kl_version_row *row,
                                 struct kl_err *err) KL_MUST_USE;
+/** The same for a version that is not made yet. What is CREATING gets undone, with what the token
+ * has under its id: nobody but this service may say so. */
+enum kl_code kl_protect_creating(const struct kl_protector *p, struct kl_version_row *row,
+                                 struct kl_err *err) KL_MUST_USE;
 /** MAC of a text, for one purpose. */
 enum kl_code kl_protect_text(const struct kl_protector *p, const char *purpose, const char *text,
                              uint8_t ret[static KL_ROW_MAC], struct kl_err *err) KL_MUST_USE;
@@ -45,6 +49,9 @@ enum kl_code kl_protect_check_object(const struct kl_protector *p, const struct 
 enum kl_code kl_protect_check_version(const struct kl_protector *p,
                                       const struct kl_token_key_row *row,
                                       struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_protect_check_creating(const struct kl_protector *p,
+                                       const struct kl_token_key_row *row,
+                                       struct kl_err *err) KL_MUST_USE;
 
 #define KL_AUTO_PROTECTOR __attribute__((cleanup(kl_protect_close))) struct kl_protector
 

@@ -53,8 +53,13 @@ static enum kl_code abandoned(struct kl_model *m, struct keys *ret, struct kl_er
 static enum kl_code roll_back(struct kl_model *m, const struct kl_token_key_row *row,
                               struct kl_err *err)
 {
+    KL_AUTO_PROTECTOR p = {NULL};
     struct kl_token *token;
     enum kl_code code = kl_model_token_named(m, row->token, &token, err);
+    if (code == KL_OK)
+        code = kl_protect_open(m, row->token, &p, err);
+    if (code == KL_OK)
+        code = kl_protect_check_creating(&p, row, err);
     if (code == KL_OK)
         code = kl_birth_destroy(token, row->token_key, err);
     if (code != KL_OK)
@@ -79,6 +84,8 @@ static enum kl_code roll_back_all(struct kl_model *m, struct kl_reconcile_report
         enum kl_code each = roll_back(m, &k.rows[i], &e);
         if (each == KL_OK)
             report->rolled_back++;
+        else if (each == KL_CORRUPT)
+            report->tampered++;
         else
             kl_log_err(KL_LOG_WARNING, "an interrupted creation stays for later", &e);
     }
@@ -249,6 +256,16 @@ static enum kl_code compare_token(struct kl_model *m, struct kl_token *token,
 
 /* --- protected rows --- */
 
+/* An object without a MAC is one whose first version is being made; it has none that is ready. */
+static bool is_unborn(struct kl_store_session *t, const struct kl_object_row *o)
+{
+    struct kl_number_row ready = {0};
+    return o->state == KL_LIFE_NEW &&
+           kl_store_one(t, KL_Q_VERSIONS_READY_COUNT, KL_ARGS(KL_ARG_INT(o->id)), &ready, NULL) ==
+               KL_OK &&
+           ready.number == 0;
+}
+
 static enum kl_code check_vault(struct kl_model *m, const char *id,
                                 struct kl_reconcile_report *report, struct kl_err *err)
 {
@@ -266,13 +283,41 @@ static enum kl_code check_vault(struct kl_model *m, const char *id,
         report->tampered++;
     code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_store_all(t, KL_Q_OBJECTS_OF_VAULT, KL_ARGS(KL_ARG_TEXT(id)), &rows, &count, err);
+        code = kl_store_all(t, KL_Q_OBJECTS_EVER_OF, KL_ARGS(KL_ARG_TEXT(id)), &rows, &count, err);
     const struct kl_object_row *objects = rows;
     for (size_t i = 0; i < count; i++)
-        if (objects[i].state != KL_LIFE_NEW &&
-            kl_protect_check_object(&p, &objects[i], NULL) != KL_OK)
+        if (!is_unborn(t, &objects[i]) && kl_protect_check_object(&p, &objects[i], NULL) != KL_OK)
             report->tampered++;
     free(rows);
+    return code;
+}
+
+static enum kl_code count_rows(struct kl_model *m, enum kl_store_query query, size_t *ret,
+                               struct kl_err *err)
+{
+    KL_AUTO(store_session) t = NULL;
+    void *rows = NULL;
+    enum kl_code code = kl_store_begin(m->store, false, &t, err);
+    if (code == KL_OK)
+        code = kl_store_all(t, query, NULL, 0, &rows, ret, err);
+    free(rows);
+    return code;
+}
+
+/* Vaults and keys stay as tombstones: what belongs to none was left over by a foreign hand. */
+static enum kl_code check_owners(struct kl_model *m, struct kl_reconcile_report *report,
+                                 struct kl_err *err)
+{
+    size_t objects = 0, versions = 0;
+    enum kl_code code = count_rows(m, KL_Q_OBJECTS_ASTRAY, &objects, err);
+    if (code == KL_OK)
+        code = count_rows(m, KL_Q_TOKEN_KEYS_ASTRAY, &versions, err);
+    if (objects + versions > 0)
+        kl_log(KL_LOG_ERROR,
+               "stored records were removed by a foreign hand keys_without_vault=%zu "
+               "versions_without_key=%zu",
+               objects, versions);
+    report->tampered += (unsigned)(objects + versions);
     return code;
 }
 
@@ -284,7 +329,7 @@ static enum kl_code check_vaults(struct kl_model *m, struct kl_reconcile_report 
     struct kl_store_session *t = NULL;
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_store_all(t, KL_Q_VAULT_IDS_LIVE, NULL, 0, &rows, &count, err);
+        code = kl_store_all(t, KL_Q_VAULT_IDS_EVER, NULL, 0, &rows, &count, err);
     kl_store_end(t);
     const struct kl_id_row *ids = rows;
     for (size_t i = 0; i < count; i++) {
@@ -314,6 +359,8 @@ static enum kl_code reconcile_locked(struct kl_model *m, struct kl_reconcile_rep
         code = code == KL_OK ? one : code;
     }
     enum kl_code rows = check_vaults(m, report, code == KL_OK ? err : &later);
+    if (rows == KL_OK)
+        rows = check_owners(m, report, code == KL_OK ? err : &later);
     return code == KL_OK ? rows : code;
 }
 

@@ -70,7 +70,7 @@ struct kl_version_row {
     char token[KL_ROW_NAME];
     uint8_t token_key[KL_ROW_ID]; /* CKA_ID */
     uint8_t spki_hash[KL_ROW_HASH];
-    uint8_t mac[KL_ROW_MAC]; /* zeros = none, or CREATING */
+    uint8_t mac[KL_ROW_MAC]; /* zeros = none */
     const char *tags;
     struct kl_store_bytes spki; /* DER, empty while CREATING */
 };
@@ -104,6 +104,7 @@ struct kl_number_row {
 #define KL_STORE_QUERIES(X)                                                                        \
     X(KL_Q_VAULT_IDS_SHOWN, id, RAW, "SELECT id FROM vault WHERE state IN (1, 2) ORDER BY folded") \
     X(KL_Q_VAULT_IDS_LIVE, id, RAW, "SELECT id FROM vault WHERE state < 4 ORDER BY folded")        \
+    X(KL_Q_VAULT_IDS_EVER, id, RAW, "SELECT id FROM vault ORDER BY folded")                        \
     X(KL_Q_VAULT_IDS_DUE, id, RAW,                                                                 \
       "SELECT id FROM vault WHERE state = 2 AND purge_at <= $1 ORDER BY folded")                   \
     X(KL_Q_VAULT_IDS_PURGING, id, RAW, "SELECT id FROM vault WHERE state = 3 ORDER BY folded")     \
@@ -129,9 +130,13 @@ struct kl_number_row {
       "ON CONFLICT (name) DO UPDATE SET value = excluded.value")                                   \
     X(KL_Q_OBJECT_BY_ID, object, SELECT, "WHERE id = $1")                                          \
     X(KL_Q_OBJECT_BY_NAME, object, SELECT, "WHERE vault_id = $1 AND folded = $2 AND state < 4")    \
+    X(KL_Q_OBJECTS_ASTRAY, object, SELECT,                                                         \
+      "WHERE vault_id <> '' AND NOT EXISTS "                                                       \
+      "(SELECT 1 FROM vault WHERE vault.id = object.vault_id) ORDER BY id")                        \
     X(KL_Q_OBJECTS_PAGE, object, SELECT,                                                           \
       "WHERE vault_id = $1 AND state = $2 AND folded > $3 ORDER BY folded LIMIT $4")               \
     X(KL_Q_OBJECTS_OF_VAULT, object, SELECT, "WHERE vault_id = $1 AND state < 4 ORDER BY id")      \
+    X(KL_Q_OBJECTS_EVER_OF, object, SELECT, "WHERE vault_id = $1 ORDER BY id")                     \
     X(KL_Q_OBJECTS_DUE, object, SELECT, "WHERE state = 2 AND purge_at <= $1 ORDER BY id")          \
     X(KL_Q_OBJECTS_PURGING, object, SELECT, "WHERE state = 3 ORDER BY id")                         \
     X(KL_Q_OBJECT_INSERT, object, INSERT, "RETURNING id")                                          \
@@ -162,6 +167,9 @@ struct kl_number_row {
     X(KL_Q_VERSION_DELETE_CREATING, none, RAW, "DELETE FROM version WHERE seq = $1 AND state = 0") \
     X(KL_Q_TOKEN_KEYS_OF, token_key, SELECT, "WHERE object = $1 AND state = $2 ORDER BY seq")      \
     X(KL_Q_TOKEN_KEYS, token_key, SELECT, "WHERE token = $1 ORDER BY seq")                         \
+    X(KL_Q_TOKEN_KEYS_ASTRAY, token_key, SELECT,                                                   \
+      "WHERE NOT EXISTS "                                                                          \
+      "(SELECT 1 FROM object WHERE object.id = version.object) ORDER BY seq")                      \
     X(KL_Q_TOKEN_KEYS_CREATING, token_key, SELECT, "WHERE state = 0 ORDER BY seq")                 \
     X(KL_Q_TOKEN_KEY_BY_ID, token_key, SELECT, "WHERE token = $1 AND token_key = $2")              \
     X(KL_Q_TOKEN_KEY_BY_SEQ, token_key, SELECT, "WHERE seq = $1")

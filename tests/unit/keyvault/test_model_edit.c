@@ -83,6 +83,19 @@ EDIT(moved_to_a_vault_without_protection,
 EDIT(purge_already_decided, "UPDATE object SET state = 3 WHERE name = 'k'")
 EDIT(vault_purge_already_decided, "UPDATE vault SET state = 3 WHERE name = 'safe'")
 EDIT(vault_deleted, "UPDATE vault SET state = 2, deleted_at = 1, purge_at = 2 WHERE name = 'safe'")
+EDIT(purge_already_done, "UPDATE object SET state = 4 WHERE name = 'k'")
+EDIT(vault_purge_already_done, "UPDATE vault SET state = 4 WHERE name = 'safe'")
+EDIT(vault_removed, "PRAGMA foreign_keys = off; DELETE FROM vault WHERE name = 'safe'")
+EDIT(key_removed, "PRAGMA foreign_keys = off; DELETE FROM object WHERE name = 'k'")
+/* What looks like an interrupted creation must not be undone on anyone's word. */
+EDIT(version_unfinished, "UPDATE version SET state = 0 WHERE object = "
+                         "(SELECT id FROM object WHERE name = 'k')")
+EDIT(version_unfinished_without_mac,
+     "UPDATE version SET state = 0, mac = zeroblob(32), spki_hash = zeroblob(32), spki = x'' "
+     "WHERE object = (SELECT id FROM object WHERE name = 'k')")
+EDIT(key_and_version_unfinished,
+     "UPDATE version SET state = 0, mac = zeroblob(32) WHERE object = "
+     "(SELECT id FROM object WHERE name = 'k'); UPDATE object SET state = 0 WHERE name = 'k'")
 EDIT(labels_changed, "UPDATE vault SET subscription = 'sub-2' WHERE name = 'safe'")
 
 /* Each protected column by itself, and back again. */
@@ -192,6 +205,13 @@ int main(void)
         CASE(purge_already_decided),
         CASE(vault_purge_already_decided),
         CASE(vault_deleted),
+        CASE(purge_already_done),
+        CASE(vault_removed),
+        CASE(key_removed),
+        CASE(vault_purge_already_done),
+        CASE(version_unfinished),
+        CASE(version_unfinished_without_mac),
+        CASE(key_and_version_unfinished),
         CASE(labels_changed),
         CASE(each_column),
         CASE(undeleted),
