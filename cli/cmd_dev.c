@@ -38,6 +38,7 @@ static enum kl_code run_up(struct kl_cmd *cmd, struct kl_err *err)
     const struct kl_dev_token token = {.module = kl_cmd_value(cmd, "pkcs11-module"),
                                        .uri = kl_cmd_value(cmd, "pkcs11-uri"),
                                        .pin_file = kl_cmd_value(cmd, "pin-file"),
+                                       .store_dir = kl_cmd_value(cmd, "pkcs11-store-dir"),
                                        .so_pin_file = kl_cmd_value(cmd, "so-pin-file"),
                                        .init_args = init_args != NULL ? init_args
                                                                       : getenv("PKCS11_INIT_ARGS")};
@@ -104,6 +105,11 @@ static const struct kl_option up_options[] = {
      .help =
          "String that the module wants at C_Initialize (pReserved), where it wants one. Without "
          "it, $PKCS11_INIT_ARGS."},
+    {.name = "pkcs11-store-dir",
+     .argument = "DIR",
+     .help = "Folder where a given software token keeps its objects: new keys are synced to disk "
+             "there, for modules that do not do that themselves.",
+     .complete = KL_COMPLETE_FOLDER},
     {.name = "pin-file",
      .argument = "FILE",
      .help = "Holds the token's user PIN.",

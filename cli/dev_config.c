@@ -12,6 +12,8 @@ static void put_token_section(const struct kl_dev_site *s, struct kl_buf *out)
                   s->uri, s->pin_file);
     if (s->init_args != NULL)
         kl_buf_printf(out, "init-args = %s\n", s->init_args);
+    if (s->store_dir != NULL)
+        kl_buf_printf(out, "store-dir = %s\n", s->store_dir);
     if (s->own_token)
         kl_buf_printf(out, "store-dir = %s/" KL_DEV_SOFTHSM "\nworkers = %ld\n", s->dir,
                       sysconf(_SC_NPROCESSORS_ONLN) > 1 ? sysconf(_SC_NPROCESSORS_ONLN) : 1L);

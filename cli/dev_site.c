@@ -134,6 +134,7 @@ void kl_dev_site_free(struct kl_dev_site *s)
     free(s->pin_file);
     free(s->so_pin_file);
     free(s->init_args);
+    free(s->store_dir);
     json_decref(s->token_env);
     free(s->client_id);
     free(s);
@@ -188,7 +189,8 @@ static const struct {
              {"uri", offsetof(struct kl_dev_site, uri)},
              {"pinFile", offsetof(struct kl_dev_site, pin_file)},
              {"soPinFile", offsetof(struct kl_dev_site, so_pin_file)},
-             {"initArgs", offsetof(struct kl_dev_site, init_args)}};
+             {"initArgs", offsetof(struct kl_dev_site, init_args)},
+             {"storeDir", offsetof(struct kl_dev_site, store_dir)}};
 
 static char **text_at(struct kl_dev_site *s, size_t i)
 {
@@ -285,6 +287,8 @@ static enum kl_code use_given_token(struct kl_dev_site *s, const struct kl_dev_t
         code = absolute(t->pin_file, &s->pin_file, err);
     if (code == KL_OK && t->so_pin_file != NULL)
         code = absolute(t->so_pin_file, &s->so_pin_file, err);
+    if (code == KL_OK && t->store_dir != NULL)
+        code = absolute(t->store_dir, &s->store_dir, err);
     if (code == KL_OK && t->init_args != NULL)
         code = kl_target_format(&s->init_args, err, "%s", t->init_args);
     return code;

@@ -10,8 +10,8 @@
 #include "wrap/vault_client.h"
 
 struct kl_dev_token {
-    const char *module, *uri, *pin_file; /* NULL = a SoftHSM token of the site's own */
-    const char *so_pin_file, *init_args; /* either may be NULL */
+    const char *module, *uri, *pin_file;             /* NULL = a SoftHSM token of the site's own */
+    const char *so_pin_file, *init_args, *store_dir; /* each may be NULL */
 };
 
 struct kl_dev_site {
@@ -23,6 +23,7 @@ struct kl_dev_site {
     char *tenant;
     char *module, *uri, *pin_file, *so_pin_file; /* so_pin_file NULL = no domain key */
     char *init_args;                             /* NULL = the module needs none */
+    char *store_dir;                             /* of a given software token; NULL = none */
     json_t *token_env; /* a given token's variables by name; NULL for one of our own */
     bool own_token;
     bool fresh; /* site.json was not there before */

@@ -107,6 +107,7 @@ static enum kl_code make_domain_key(const struct kl_dev_site *s, struct kl_err *
 {
     KL_AUTO(char) program = NULL;
     int status = -1;
+    char none[] = "";
     enum kl_code code = kl_process_beside("kluis-tokend", &program, err);
 
     if (code != KL_OK)
@@ -121,8 +122,10 @@ static enum kl_code make_domain_key(const struct kl_dev_site *s, struct kl_err *
                     s->so_pin_file,
                     (char[]){"--pin-file"},
                     s->pin_file,
-                    s->init_args != NULL ? (char[]){"--init-args"} : NULL,
-                    s->init_args,
+                    (char[]){"--init-args"},
+                    s->init_args != NULL ? s->init_args : none,
+                    (char[]){"--store-dir"},
+                    s->store_dir != NULL ? s->store_dir : none,
                     NULL};
 
     code = kl_process_run(argv, NULL, &status, err);

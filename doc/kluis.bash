@@ -94,6 +94,7 @@ _kluis()
     "audit head --output" | "audit head -o") offers="json table tsv" ;;
     "dev up --dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     "dev up --pkcs11-module") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "dev up --pkcs11-store-dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     "dev up --pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     "dev up --so-pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     "dev down --dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
@@ -158,7 +159,7 @@ _kluis()
     "audit verify") [[ $offers ]] || offers="--file --head-file --public-key --offline --output --timeout --help" ;;
     "audit head") [[ $offers ]] || offers="--output --timeout --help" ;;
     "dev") offers="up down" ;;
-    "dev up") [[ $offers ]] || offers="--dir --port --pkcs11-module --pkcs11-uri --pkcs11-init-args --pin-file --so-pin-file --help" ;;
+    "dev up") [[ $offers ]] || offers="--dir --port --pkcs11-module --pkcs11-uri --pkcs11-init-args --pkcs11-store-dir --pin-file --so-pin-file --help" ;;
     "dev down") [[ $offers ]] || offers="--dir --help" ;;
     "encrypt") [[ $offers ]] || offers="--key --out --algorithm --segment --threads --timeout --help"
         [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;

@@ -107,8 +107,10 @@ CK_RV kl_create_generate(struct kl_session *s, const struct kl_key_spec *spec,
 {
     CK_MECHANISM how = {.mechanism = spec->type == KL_KEY_EC ? CKM_EC_KEY_PAIR_GEN
                                                              : CKM_RSA_PKCS_KEY_PAIR_GEN};
+    bool no_false = (s->worker->quirks & KL_QUIRK_FALSE_REFUSED) != 0;
     CK_RV rv = CKR_OK;
-    for (int step = KL_TEMPLATE_FULL; step < KL_TEMPLATE_STEPS; step++) {
+    for (int step = no_false ? KL_TEMPLATE_FALSE_UNSAID : KL_TEMPLATE_FULL;
+         step < KL_TEMPLATE_STEPS; step++) {
         struct kl_template public, private;
         rv = kl_session_ensure(s);
         if (rv != CKR_OK)

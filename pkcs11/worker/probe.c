@@ -5,6 +5,7 @@
 #include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/create.h"
 #include "pkcs11/worker/domain.h"
+#include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/rsa.h"
 #include "pkcs11/worker/secret_key.h"
 #include "pkcs11/worker/session.h"
@@ -39,8 +40,7 @@ static bool make_pair(struct kl_worker *w, struct kl_key_spec *spec, struct prob
     CK_OBJECT_HANDLE private, public;
     kl_random(id, sizeof id);
     (void)snprintf(spec->label, sizeof spec->label, "kluis probe");
-    for (int on_token = 0; on_token <= 1;
-         on_token++) { /* tpm2-pkcs11 refuses every session object */
+    for (int on_token = (w->quirks & KL_QUIRK_NO_SESSION_OBJECTS) != 0; on_token <= 1; on_token++) {
         *ret = (struct probe_key){.maker = {.worker = w}, .on_token = on_token == 1};
         memcpy(ret->key.ref.id, id, sizeof id);
         if (kl_create_generate(&ret->maker, spec, id, on_token == 1, &private, &public) == CKR_OK &&
@@ -177,7 +177,8 @@ static void try_mac(struct kl_session *s, struct kl_token_caps *caps)
                             KL_ATTR_VALUE(CKA_VALUE_LEN, bytes)};
     CK_OBJECT_HANDLE key;
     uint8_t mac[KL_MAC_LEN];
-    CK_RV rv = kl_session_ensure(s);
+    CK_RV rv = (s->worker->quirks & KL_QUIRK_NO_SESSION_OBJECTS) != 0 ? CKR_FUNCTION_NOT_SUPPORTED
+                                                                      : kl_session_ensure(s);
     if (rv == CKR_OK)
         rv = kl_f(s)->C_GenerateKey(s->handle, &how, attrs, KL_COUNT(attrs), &key);
     if (rv == CKR_OK) {

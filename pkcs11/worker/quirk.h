@@ -9,6 +9,8 @@ enum kl_quirk {
     KL_QUIRK_NEVER_SYNCS = 1, /* a made object is on disk only after syncfs: store_dir is needed */
     KL_QUIRK_LATE_READBACK = 2,     /* SENSITIVE reads false until the next C_Initialize */
     KL_QUIRK_FORGETS_SENSITIVE = 4, /* C_UnwrapKey ignores SENSITIVE; setting it afterwards works */
+    KL_QUIRK_NO_SESSION_OBJECTS = 8, /* refuses every one */
+    KL_QUIRK_FALSE_REFUSED = 16,     /* refuses usage flags that are false, after making the key */
 };
 
 /** All flags of a token in a library of this manufacturer (trimmed). */

@@ -306,6 +306,8 @@ def run(row):
         options = ["--pkcs11-module", token.module, "--pkcs11-uri", token.uri, "--pin-file", token.path("pin"), "--so-pin-file", token.path("so-pin")]
         if token.init_args:
             options += ["--pkcs11-init-args", token.init_args]
+        if token.store:
+            options += ["--pkcs11-store-dir", token.store]
         site = kluis.Site(token.path("site"), options)
         site.env, site.runner = dict(token.env), token.runner
         with site:

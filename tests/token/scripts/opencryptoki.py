@@ -26,6 +26,8 @@ exec nsenter --target {pid} --mount --ipc {more} sh -c 'cd "$0" 2>/dev/null || c
 
 
 class OpenCryptoki(Token):
+    store = "/var/lib/opencryptoki/swtok"
+
     def start(self):
         self.module = find_module("libopencryptoki.so")
         for folder in ("etc", "lib/swtok/TOK_OBJ", "run/lock/opencryptoki/swtok"):

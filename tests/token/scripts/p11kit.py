@@ -42,7 +42,7 @@ class Proxy(Token):
         for t in (soft, other):
             os.mkdir(t.dir)
             t.start()
-        self.module = find_module("p11-kit-proxy.so")
+        self.module, self.store = find_module("p11-kit-proxy.so"), soft.store
         self.write("config/pkcs11/pkcs11.conf", "user-config: only\n")
         self.write("config/pkcs11/modules/soft.module", f"module: {soft.module}\ncritical: yes\n")
         self.write("config/pkcs11/modules/other.module", f"module: {other.module}\ncritical: yes\nx-init-reserved: {other.init_args}\n")

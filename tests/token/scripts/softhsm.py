@@ -8,8 +8,9 @@ class SoftHsm(Token):
     can_vanish = True
 
     def start(self):
-        os.mkdir(self.path("store"))
-        self.env["SOFTHSM2_CONF"] = self.write("softhsm2.conf", f"directories.tokendir = {self.path('store')}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        self.store = self.path("store")
+        os.mkdir(self.store)
+        self.env["SOFTHSM2_CONF"] = self.write("softhsm2.conf", f"directories.tokendir = {self.store}\nobjectstore.backend = file\nlog.level = ERROR\n")
         self.module = find_module("libsofthsm2.so")
         self.tool("softhsm2-util", "--init-token", "--free", "--label", self.label, "--pin", self.pin, "--so-pin", self.so_pin)
 

@@ -39,6 +39,7 @@ class Token:
     label, pin, so_pin = "kluis", "648219", "75310246"
     module = None
     init_args = None
+    store = None  # where a module that never syncs keeps its objects, as the module sees it
     can_vanish = False
 
     def __init__(self, folder=None):
