@@ -14,10 +14,49 @@
  * read its answers ends here. */
 #define INPUT_SLACK 65536
 
+/* An idle connection's record buffers, 34 KiB that may hold a data key, are wiped and freed after
+ * this time. Not behind each record (SSL_MODE_RELEASE_BUFFERS): a busy connection would wipe and
+ * allocate them for every request. */
+#define WARM_MS 50
+
+static void forget_warmth(struct kl_http_conn *c)
+{
+    if (c->warm)
+        TAILQ_REMOVE(&c->thread->warm, c, by_warmth);
+    c->warm = false;
+}
+
+static void cool_later(struct kl_http_thread *t)
+{
+    const struct timeval pause = {0, WARM_MS * 1000};
+    if (!event_pending(t->cool, EV_TIMEOUT, NULL))
+        (void)event_add(t->cool, &pause);
+}
+
+void kl_http_conn_cool(evutil_socket_t fd, short what, void *thread)
+{
+    struct kl_http_thread *t = thread;
+    struct kl_http_conn *c;
+    int64_t now = kl_clock_mono_ms();
+    (void)fd, (void)what;
+    while ((c = TAILQ_FIRST(&t->warm)) != NULL && now - c->since_ms >= WARM_MS) {
+        (void)SSL_free_buffers(c->ssl);
+        forget_warmth(c);
+    }
+    if (c != NULL)
+        cool_later(t);
+}
+
 void kl_http_conn_enter(struct kl_http_conn *c, enum kl_http_phase phase)
 {
     c->phase = phase;
     c->since_ms = kl_clock_mono_ms();
+    forget_warmth(c);
+    if (phase != KL_HTTP_IDLE)
+        return;
+    c->warm = true;
+    TAILQ_INSERT_TAIL(&c->thread->warm, c, by_warmth);
+    cool_later(c->thread);
 }
 
 void kl_http_conn_task(struct kl_http_conn *c, unsigned task)
@@ -129,6 +168,7 @@ static void forget(struct kl_http_conn *c)
     struct kl_http_server *s = t->server;
     if (c->queued)
         TAILQ_REMOVE(&t->tasks, c, urgent);
+    forget_warmth(c);
     TAILQ_REMOVE(&t->conns, c, all);
     (void)atomic_fetch_sub(&s->connections, 1);
     (void)atomic_fetch_sub(&t->conn_count, 1);

@@ -54,7 +54,8 @@ struct kl_http_conn {
     bool paged;     /* our error page is on its way: the connection ends behind it */
     size_t page_at; /* TASK_REPLACE: where in the output evhttp's page begins */
     char peer[INET6_ADDRSTRLEN];
-    TAILQ_ENTRY(kl_http_conn) all, urgent;
+    bool warm; /* idle, and its record buffers still hold what went through them */
+    TAILQ_ENTRY(kl_http_conn) all, urgent, by_warmth;
 };
 
 /** Replies on their way to an I/O thread. Lives as long as the thread or any request of it. */
@@ -74,10 +75,10 @@ struct kl_http_thread {
     struct event_base *base;
     struct evhttp *http;
     struct evconnlistener *listener;
-    struct event *wake, *urgent, *sweep;
+    struct event *wake, *urgent, *sweep, *cool;
     struct kl_http_box *box;
-    TAILQ_HEAD(, kl_http_conn) conns, tasks;
-    int64_t drain_until_ms; /* 0 = not stopping */
+    TAILQ_HEAD(, kl_http_conn) conns, tasks, warm; /* warm: longest idle first */
+    int64_t drain_until_ms;                        /* 0 = not stopping */
     /* read by the other threads, to share connections out */
     atomic_uint conn_count;
     atomic_bool resting; /* has more connections than another, so does not accept */
@@ -123,6 +124,8 @@ struct bufferevent *kl_http_conn_new(struct event_base *base, void *thread);
 void kl_http_conn_balance(struct kl_http_thread *t);
 /** Handler of thread->urgent. */
 void kl_http_conn_tasks(evutil_socket_t fd, short what, void *thread);
+/** Handler of thread->cool: wipes the record buffers of connections that fell idle. */
+void kl_http_conn_cool(evutil_socket_t fd, short what, void *thread);
 /** Handler of thread->sweep: ends what is over its time. */
 void kl_http_conn_sweep(evutil_socket_t fd, short what, void *thread);
 /** Have the task done as soon as libevent's callbacks have returned. */

@@ -126,6 +126,8 @@ static void thread_done(struct kl_http_thread *t)
         event_free(t->urgent);
     if (t->sweep != NULL)
         event_free(t->sweep);
+    if (t->cool != NULL)
+        event_free(t->cool);
     if (t->base != NULL)
         event_base_free(t->base); /* runs what bufferevent_free has left to do */
     if (t->box != NULL)
@@ -195,7 +197,8 @@ static bool make_events(struct kl_http_thread *t)
     t->wake = event_new(t->base, t->box->wake_fd, EV_READ | EV_PERSIST, on_wake, t);
     t->urgent = event_new(t->base, -1, 0, kl_http_conn_tasks, t);
     t->sweep = event_new(t->base, -1, EV_PERSIST, kl_http_conn_sweep, t);
-    return t->wake != NULL && t->urgent != NULL && t->sweep != NULL &&
+    t->cool = event_new(t->base, -1, 0, kl_http_conn_cool, t);
+    return t->wake != NULL && t->cool != NULL && t->urgent != NULL && t->sweep != NULL &&
            event_priority_set(t->urgent, 0) == 0 && event_add(t->wake, NULL) == 0 &&
            event_add(t->sweep, &period) == 0;
 }
@@ -216,6 +219,7 @@ static bool start_thread(struct kl_http_server *s, unsigned index)
     t->index = index;
     TAILQ_INIT(&t->conns);
     TAILQ_INIT(&t->tasks);
+    TAILQ_INIT(&t->warm);
     t->box = kl_http_box_new();
     if (t->box == NULL || !make_base(t) || !make_events(t) || !make_http(t))
         return false;
