@@ -66,7 +66,7 @@ const struct kl_route kl_admin_routes[] = {
     OPEN("POST", "/adfs/oauth2/token", kl_op_token_adfs, "TokenIssue",
          "The same for clients that skip instance discovery only here"),
     OPEN("GET", "/metadata/identity/oauth2/token", kl_op_identity_get, "TokenIssue",
-         "Managed-identity form, credentials in X-IDENTITY-HEADER"),
+         "Managed-identity form, credentials in X-IDENTITY-HEADER or Secret"),
     OPEN("POST", "/metadata/identity/oauth2/token", kl_op_identity_post, "TokenIssue",
          "Managed-identity form, credentials in Secret"),
     OPEN("GET", "/{name}/v2.0/.well-known/openid-configuration", kl_op_openid_v2, NULL,

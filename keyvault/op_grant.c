@@ -284,8 +284,11 @@ void kl_op_token_adfs(struct kl_op *op)
     grant_form(op, true);
 }
 
+/* Both forms of App Service: 2019-08-01, and with Secret 2017-09-01, which az 2.45 speaks (seen).
+ */
 void kl_op_identity_get(struct kl_op *op)
 {
+    static const char now[] = "X-IDENTITY-HEADER";
     struct grant *g = grant_new(op, true);
     if (g == NULL) {
         refuse(op, &no_token);
@@ -295,7 +298,7 @@ void kl_op_identity_get(struct kl_op *op)
     if (fault == NULL)
         fault = read_query(g, CLIENT_ID);
     if (fault == NULL)
-        fault = read_identity_header(g, "X-IDENTITY-HEADER");
+        fault = read_identity_header(g, kl_http_header(op->http, now) != NULL ? now : "Secret");
     decide(g, fault);
 }
 

@@ -95,6 +95,22 @@ def test_login_and_rest(site):
         check("az-rest" in str(rest("GET", "/keys")[1]), "key list")
 
 
+def test_login_with_an_identity(site):
+    """`az login --identity` in its App Service form (MSI_ENDPOINT, MSI_SECRET)."""
+    az = Az(site)
+    for secret, status in ((f"{az.api.client_id}:{az.api.client_secret}", 200), (f"{az.api.client_id}:x", 401)):
+        got, _, data = az.api.exchange("GET", f"/metadata/identity/oauth2/token/?resource={az.base}&api-version=2017-09-01", None,
+                                       {"Host": az.api.base.netloc, "secret": secret, "Accept": "*/*", "User-Agent": "python-requests/2.28.1"})
+        check_equal(got, status, "a token by the older form of managed identity")
+        if status == 200:
+            answer = json.loads(data)
+            check_equal((answer["token_type"], answer["expires_on"].isdigit()), ("Bearer", True), "its form")
+            az.tokens[""] = answer["access_token"]
+    status, _, _ = az.api.exchange("GET", "/subscriptions?api-version=2019-11-01", None,
+                                   {**JSON, "Host": az.api.base.netloc, "Authorization": f"Bearer {az.tokens['']}"})
+    check_equal(status, 200, "no subscriptions")
+
+
 def test_key_commands(site):
     az = Az(site)
     az.login()
