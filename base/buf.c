@@ -77,9 +77,17 @@ void kl_buf_putc(struct kl_buf *b, char c)
 void kl_buf_printf(struct kl_buf *b, const char *fmt, ...)
 {
     va_list ap;
+    if (!reserve(b, 0))
+        return;
+    size_t left = b->room - b->len; /* mostly enough, so that one pass does */
     va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(b->bytes + b->len, left, fmt, ap);
     va_end(ap);
+    if (n >= 0 && (size_t)n < left && (size_t)n <= b->ceiling - b->len) {
+        b->len += (size_t)n;
+        return;
+    }
+    b->bytes[b->len] = 0;
     if (n < 0 || !reserve(b, (size_t)n))
         return;
     va_start(ap, fmt);

@@ -171,14 +171,19 @@ void kl_percent_put(struct kl_buf *b, const char *text)
 
 void kl_uuid_new(char out[static KL_UUID_LEN + 1])
 {
+    static const uint8_t groups[] = {4, 2, 2, 2, 6}; /* bytes between the dashes */
     uint8_t r[16];
-    char hex[33];
     kl_random(r, sizeof r);
     r[6] = (uint8_t)((r[6] & 0x0f) | 0x40);
     r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
-    kl_hex(r, sizeof r, hex);
-    (void)snprintf(out, KL_UUID_LEN + 1, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
-                   hex + 16, hex + 20);
+    const uint8_t *from = r;
+    for (size_t i = 0; i < KL_COUNT(groups); i++) {
+        kl_hex(from, groups[i], out);
+        from += groups[i];
+        out += 2 * groups[i];
+        *out++ = '-';
+    }
+    out[-1] = 0;
 }
 
 bool kl_uuid_valid(const char *text)
