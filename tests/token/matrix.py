@@ -199,11 +199,11 @@ def kill_worker(site, api, key):
 
 
 def reopen(site, key):
-    """dev down, and dev up without any word about the token."""
+    """dev down, and dev up without any word about the token, neither as an option nor in the environment."""
     value = key.seal("RSA-OAEP", DEK)
     site.down()
     check_equal(site.pids(), [], "processes after dev down")
-    site.options = []
+    site.options, site.env = [], {}
     site.up()
     check_equal(unwrap_status(kluis.Api(site), key, value, "RSA-OAEP"), 200, "unwrap after a restart")
 
@@ -237,7 +237,7 @@ def purge_all(token, row, api):
 
 
 def leave_and_return(token, site, api, key):
-    value, daemon = key.seal("RSA-OAEP-256", DEK), site.daemon()
+    value, daemon, logins = key.seal("RSA-OAEP-256", DEK), site.daemon(), token.logins()
     for _ in range(2):
         token.vanish()
         wait_until(lambda: unwrap_status(api, key, value) == 503, "unwrap says that the token is not there", BACK_IN)
@@ -247,7 +247,61 @@ def leave_and_return(token, site, api, key):
         token.restore()
         wait_until(lambda: unwrap_status(api, key, value) == 200, "unwrap works again by itself", BACK_IN)
     check_equal(site.daemon(), daemon, "the daemon is still the same process")
-    check(not [n for n in os.listdir(os.path.join(site.dir, "state")) if n.startswith("pin-refused")], "no PIN was refused")
+    check_equal(latches(site), [], "notes of a refused PIN")
+    if logins is not None:
+        check_equal(token.logins() - logins, 2, "logins: one for each return")
+
+
+def latches(site):
+    folder = os.path.join(site.dir, "state")
+    return [os.path.join(folder, n) for n in os.listdir(folder) if n.startswith("pin-refused")]
+
+
+def refuse_pin(token, site, key):
+    """A wrong PIN is sent once, whatever is restarted: tokens that lock at the third still take the right one afterwards."""
+    value, wrong = key.seal("RSA-OAEP", DEK), token.pin[::-1]
+    token.write("pin", wrong + "\n")
+    for _ in range(4):
+        site.down()
+        r = site.up(check=False)
+        check(r.returncode != 0 and "PIN" in r.stderr, f"dev up says that the PIN was refused: {r.stderr}")
+        check(wrong not in r.stderr + site.log_tail(200), "the PIN is in no message")
+    site.down()
+    token.write("pin", token.pin + "\n")
+    for note in latches(site):
+        os.unlink(note)  # as its text says; one PIN in 256 looks like the refused one without that
+    site.up()
+    check_equal(unwrap_status(kluis.Api(site), key, value, "RSA-OAEP"), 200, "unwrap with the right PIN")
+
+
+def use_side_by_side(site, key):
+    """Unwraps and signatures from several connections while keys come and go."""
+    value, faults = key.seal("RSA-OAEP-256", DEK), []
+
+    def reader():
+        api = kluis.Api(site)
+        for _ in range(20):
+            check_equal(unwrap_status(api, key, value), 200, "unwrap beside others")
+            sign(api, key, ("RS256",))
+
+    def writer(name):
+        api = kluis.Api(site)
+        for _ in range(2):
+            create(api, name)
+            purge(api, name)
+
+    def guarded(work, *args):
+        try:
+            work(*args)
+        except Exception as e:  # reported below
+            faults.append(repr(e))
+
+    threads = [threading.Thread(target=guarded, args=a) for a in [(reader,)] * 4 + [(writer, "come"), (writer, "go")]]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    check_equal(faults, [], "faults")
 
 
 def hang_and_go_on(token, site, api, key):
@@ -268,6 +322,9 @@ def hang_and_go_on(token, site, api, key):
         longest = max(longest, time.monotonic() - began)
     check_equal(set(seen), {503}, "what the callers of a hung token get")
     check(longest < DEADLINE_S, f"the others never waited for the token ({longest:.2f} s)")
+    began = time.monotonic()
+    check_equal(unwrap_status(others, key, value), 503, "whoever comes later")
+    check(time.monotonic() - began < DEADLINE_S, "is told at once, not after a deadline of its own")
     token.go_on()
     wait_until(lambda: unwrap_status(api, key, value) == 200, "unwrap works again", BACK_IN)
 
@@ -285,10 +342,10 @@ def steps(token, site, row):
     api = kluis.Api(site)
     yield "capabilities", lambda: see_capabilities(site, row)
     key = use_rsa(api)
-    yield "RSA", lambda: None
     yield "curves", lambda: use_curves(api, row)
     yield "sizes", lambda: refuse_sizes(api, row)
     yield "stream", lambda: rotate_a_stream(site, api, key)
+    yield "side by side", lambda: use_side_by_side(site, key)
     yield "garbage", lambda: feed_garbage(site, api, key)
     yield "worker killed", lambda: kill_worker(site, api, key)
     yield "backup", lambda: back_up(api, row, create(api, "saved"))
@@ -297,6 +354,7 @@ def steps(token, site, row):
         yield "away and back", lambda: leave_and_return(token, site, api, key)
     if hasattr(token, "hang"):
         yield "hung", lambda: hang_and_go_on(token, site, api, key)
+    yield "wrong PIN", lambda: (refuse_pin(token, site, key), api.close())
     yield "purge", lambda: purge_all(token, row, api)
     yield "audit", lambda: site.run("audit", "verify")
 

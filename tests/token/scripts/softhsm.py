@@ -30,3 +30,7 @@ class Spy(SoftHsm):
         super().start()
         self.env.update(PKCS11SPY=self.module, PKCS11SPY_OUTPUT=self.path("spy.log"))
         self.module = find_module("pkcs11-spy.so")
+
+    def logins(self):
+        with open(self.path("spy.log"), encoding="utf-8", errors="replace") as f:
+            return sum(line.endswith(": C_Login\n") for line in f)

@@ -116,6 +116,10 @@ class Token:
         except ProcessLookupError:
             pass
 
+    def logins(self):
+        """How often a program logged in, as far as the token tells."""
+        return None
+
     def objects(self):
         """How many private and public keys the token holds, as another program sees it."""
         out = self.tool("pkcs11-tool", "--module", self.module, "--token-label", self.label, "--login", "--pin", self.pin, "--list-objects")

@@ -17,8 +17,9 @@ class Tpm2(Token):
         self.daemon("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address=" + self.env["DBUS_SESSION_BUS_ADDRESS"])
         wait_for(lambda: os.path.exists(self.path("bus")), "the message bus listens")
         self.restore()
-        # one wrong PIN more than three, and the token locks itself for a while
-        self.tool("tpm2_dictionarylockout", "--setup-parameters", "--max-tries=3", "--recovery-time=2", "--lockout-recovery-time=2")
+        # Locked at the fourth fault, and for long. Each vanish is a fault too, as a TPM counts power cuts: two of them leave room for one
+        # wrong PIN.
+        self.tool("tpm2_dictionarylockout", "--setup-parameters", "--max-tries=4", "--recovery-time=1000", "--lockout-recovery-time=1000")
         self.tool("tpm2_ptool", "init", "--path", self.path("store"))
         self.tool("tpm2_ptool", "addtoken", "--pid", "1", "--label", self.label, "--sopin", self.so_pin, "--userpin", self.pin, "--path", self.path("store"))
 
