@@ -209,8 +209,12 @@ static void on_input(struct evbuffer *in, const struct evbuffer_cb_info *info, v
     const struct kl_http_server_config *config = &c->thread->server->config;
     if (info->n_added == 0)
         return;
-    if (c->phase == KL_HTTP_GREETING || c->phase == KL_HTTP_IDLE)
+    if (c->phase == KL_HTTP_GREETING || c->phase == KL_HTTP_IDLE) {
         kl_http_conn_enter(c, KL_HTTP_READING);
+        kl_http_head_begin(c);
+    }
+    if (c->phase == KL_HTTP_READING)
+        kl_http_head_input(c, in, info->n_added);
     if (evbuffer_get_length(in) > config->max_header_bytes + config->max_body_bytes + INPUT_SLACK)
         kl_http_conn_task(c, KL_HTTP_TASK_CLOSE);
 }

@@ -1,7 +1,8 @@
 /* The inside of the HTTPS server, shared by http_server.c (life and threads), http_conn.c
- * (connections, limits) and http_request.c (requests, replies). Everything of a kl_http_thread, its
- * connections included, is touched on that thread only; what others may touch is in kl_http_server
- * behind its lock, and in kl_http_box behind its own.
+ * (connections, limits), http_head.c (a look ahead of evhttp) and http_request.c (requests,
+ * replies). Everything of a kl_http_thread, its connections included, is touched on that thread
+ * only; what others may touch is in kl_http_server behind its lock, and in kl_http_box behind its
+ * own.
  */
 #ifndef KL_BASE_HTTP_PARTS_H
 #define KL_BASE_HTTP_PARTS_H
@@ -36,6 +37,28 @@ enum {
     KL_HTTP_TASK_CLOSE = 4,
 };
 
+/** How far the chunks of a request body have come. */
+enum kl_http_chunks {
+    KL_HTTP_CHUNK_NONE, /* not chunked, or the head did not come in one piece */
+    KL_HTTP_CHUNK_SIZE,
+    KL_HTTP_CHUNK_SIZE_LF,
+    KL_HTTP_CHUNK_DATA,
+    KL_HTTP_CHUNK_DATA_LF,
+    KL_HTTP_CHUNK_LAST_CR,
+    KL_HTTP_CHUNK_LAST_LF,
+    KL_HTTP_CHUNK_END,
+    KL_HTTP_CHUNK_BAD
+};
+
+/** What was seen of the request that is coming in. */
+struct kl_http_head {
+    bool seen; /* its head lay in the buffer as a whole */
+    bool bad;  /* and has a zero byte, which evhttp takes for an end */
+    enum kl_http_chunks chunks;
+    unsigned digits; /* of the chunk size so far */
+    uint64_t left;   /* bytes of this chunk */
+};
+
 struct kl_http_thread;
 
 struct kl_http_conn {
@@ -47,6 +70,7 @@ struct kl_http_conn {
     struct kl_http_request *pending;
     struct kl_http_address *address; /* NULL until counted */
     enum kl_http_phase phase;
+    struct kl_http_head head;
     int64_t since_ms; /* when the phase began */
     unsigned tasks;
     bool queued;    /* in thread->tasks */
@@ -113,7 +137,8 @@ struct kl_http_request {
     size_t body_len;
     unsigned thread;
     int status;
-    bool close, keep_alive_10, continued;
+    bool close, old, keep_alive_10, continued;
+    bool misdirected; /* absolute target that Host does not agree with */
     char peer[INET6_ADDRSTRLEN];
 };
 
@@ -133,6 +158,12 @@ void kl_http_conn_task(struct kl_http_conn *c, unsigned task);
 void kl_http_conn_enter(struct kl_http_conn *c, enum kl_http_phase phase);
 /** Close what waits for a request; used when stopping. */
 void kl_http_conn_close_idle(struct kl_http_thread *t);
+
+/** A request begins: nothing is known of it yet. */
+void kl_http_head_begin(struct kl_http_conn *c);
+/** The last `added` bytes of `in` are new. Called before evhttp sees them. A head that comes in
+ * pieces is not read: its body must be small and not chunked. */
+void kl_http_head_input(struct kl_http_conn *c, struct evbuffer *in, size_t added);
 
 /** evhttp's callback for a complete request. */
 void kl_http_on_request(struct evhttp_request *ev, void *thread);

@@ -42,7 +42,9 @@ void kl_http_put_page(struct evbuffer *out, int status)
         int status;
         const char *phrase, *message;
     } rows[] = {
-        {413, "Content Too Large", "The request body is larger than this server accepts."},
+        {413, "Content Too Large",
+         "The request body is larger than this server accepts, or than it "
+         "accepts without a valid access token."},
         {417, "Expectation Failed", "The Expect header is not understood."},
         {501, "Not Implemented", "The request method is not supported."},
         {400, "Bad Request", "The request is not valid HTTP/1.1 or its header is too large."},
@@ -101,8 +103,12 @@ static void on_complete(struct evhttp_request *ev, void *arg)
     struct kl_http_conn *c = arg;
     (void)ev;
     c->continued = false;
-    bool more = evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
-    kl_http_conn_enter(c, more ? KL_HTTP_READING : KL_HTTP_IDLE);
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    size_t more = evbuffer_get_length(in);
+    kl_http_conn_enter(c, more > 0 ? KL_HTTP_READING : KL_HTTP_IDLE);
+    kl_http_head_begin(c);
+    if (more > 0)
+        kl_http_head_input(c, in, more);
 }
 
 /* Give the finished answer to evhttp; on the connection's thread. Frees req. */
@@ -232,14 +238,24 @@ static const char *method_name(enum evhttp_cmd_type type)
     return "OPTIONS";
 }
 
+/* Does the authority, n bytes, differ from the Host header? */
+static bool is_misdirected(const struct kl_http_request *req, const char *authority, size_t n)
+{
+    const char *host = kl_http_header(req, "Host");
+    return host == NULL || strlen(host) != n || strncasecmp(host, authority, n) != 0;
+}
+
 /* Split the request target in place; absolute form (RFC 9112 section 3.2.2) loses its scheme and
- * authority. */
+ * authority. That the latter goes before Host is what not every reader knows: they must agree. */
 static void split_target(struct kl_http_request *req, char *target)
 {
     char *authority = target[0] != '/' ? strstr(target, "://") : NULL;
     if (authority != NULL) {
+        bool https = strncasecmp(target, "https://", 8) == 0;
         target = authority + 3;
-        target += strcspn(target, "/?");
+        size_t n = strcspn(target, "/?#");
+        req->misdirected = !https || is_misdirected(req, target, n);
+        target += n;
     }
     char *mark = strchr(target, '?');
     req->query = mark != NULL ? mark + 1 : "";
@@ -268,6 +284,7 @@ static void read_versions(struct kl_http_request *req)
     struct evhttp_request *ev = req->ev;
     const char *connection = kl_http_header(req, "Connection");
     bool old = ev->major < 1 || (ev->major == 1 && ev->minor < 1);
+    req->old = old;
     req->close = lists(connection, "close");
     req->keep_alive_10 = old && !req->close && lists(connection, "keep-alive");
     req->close = req->close || (old && !req->keep_alive_10);
@@ -303,29 +320,46 @@ static struct kl_http_request *request_new(struct kl_http_conn *c, struct evhttp
     return req;
 }
 
-/* What makes two readers of one connection disagree where a request ends, and which evhttp lets
- * pass: another transfer coding than chunked, a second length, a blank before the colon, a length
- * with a sign (RFC 9112 sections 5.1 and 6.3). */
+/* evhttp reads no body behind HEAD and would take it for the next request; it is lenient about the
+ * lines between chunks, and knows chunks in HTTP/1.0, which does not. */
+static bool is_body_ambiguous(const struct kl_http_request *req, bool length, bool coded)
+{
+    if (evhttp_request_get_command(req->ev) == EVHTTP_REQ_HEAD && (length || coded))
+        return true;
+    return coded && (req->old || req->conn->head.chunks != KL_HTTP_CHUNK_END);
+}
+
+/* What makes two readers of one connection disagree where a request ends or whom it is for, and
+ * which evhttp lets pass: another transfer coding than chunked, a second length, host or
+ * authorization, a blank before the colon, a length with a sign, a zero byte (RFC 9112 sections
+ * 3.2, 5.1 and 6.3). */
 static bool is_ambiguous(const struct kl_http_request *req)
 {
     const struct evkeyval *h;
-    unsigned lengths = 0, hosts = 0;
+    unsigned lengths = 0, hosts = 0, callers = 0;
+    bool length = false, coded = false;
+    if (req->misdirected || req->conn->head.bad)
+        return true;
     for (h = evhttp_request_get_input_headers(req->ev)->tqh_first; h != NULL;
          h = h->next.tqe_next) {
         if (strcasecmp(h->key, "Content-Length") == 0) {
             lengths++;
+            length = h->value[strspn(h->value, "0")] != 0;
             if (h->value[strspn(h->value, "0123456789")] != 0)
                 return true;
+        } else if (strcasecmp(h->key, "Authorization") == 0) {
+            callers++;
         } else if (strcasecmp(h->key, "Host") == 0) {
             hosts++;
         } else if (strcasecmp(h->key, "Transfer-Encoding") == 0) {
+            coded = true;
             if (strcasecmp(h->value, "chunked") != 0)
                 return true;
         } else if (strpbrk(h->key, " \t") != NULL || *h->key == 0) {
             return true;
         }
     }
-    return lengths > 1 || hosts > 1;
+    return lengths > 1 || hosts > 1 || callers > 1 || is_body_ambiguous(req, length, coded);
 }
 
 static void refuse(struct kl_http_request *req)

@@ -25,9 +25,14 @@ typedef void kl_http_handler(struct kl_http_request *req, void *arg);
 struct kl_http_server_config {
     const char *listen; /* "127.0.0.1:8443" or "[::1]:8443"; port 0 = any free one */
     unsigned io_threads;
-    SSL_CTX *tls;             /* borrowed; never NULL: there is no plain listener */
-    size_t max_header_bytes;  /* request line and headers together */
-    size_t max_body_bytes;    /* 413 above */
+    SSL_CTX *tls;            /* borrowed; never NULL: there is no plain listener */
+    size_t max_header_bytes; /* request line and headers together */
+    size_t max_body_bytes;   /* 413 above */
+    /** May the sender of this Authorization header send a large body? NULL: everybody. Else others
+     * get 413 above max_unvouched_bytes, which are read and dropped, never kept. On the I/O
+     * threads. */
+    bool (*vouch)(const char *authorization, void *arg);
+    size_t max_unvouched_bytes;
     unsigned max_connections; /* further ones are closed at once */
     unsigned max_per_address; /* same, per client address */
     int64_t handshake_ms;     /* accept to first request byte */

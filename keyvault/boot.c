@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #define TOKEN_WAIT_MS 30000 /* for tokens to leave KL_TOKEN_STARTING at the start */
-#define JOBS_WAITING  1024
-#define STOP_SLACK_MS 5000
+/* Of a body whose sender showed no valid access token; token requests are far below. */
+#define UNVOUCHED_BYTES 65536
+#define JOBS_WAITING    1024
+#define STOP_SLACK_MS   5000
 
 struct kl_running {
     struct kl_service service;
@@ -157,6 +159,8 @@ static enum kl_code open_http(struct kl_running *r, struct kl_err *err)
         .handshake_ms = c->handshake_ms,
         .request_ms = c->request_ms,
         .idle_ms = c->idle_ms,
+        .vouch = kl_server_vouch,
+        .max_unvouched_bytes = UNVOUCHED_BYTES,
         .handler = kl_server_handle,
         .arg = &r->service};
     return kl_http_server_start(&config, &r->http, err);

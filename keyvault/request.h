@@ -31,5 +31,7 @@ static inline struct kl_request *kl_request_of(struct kl_op *op)
 /** Take a request through routing, authentication and authorisation to its handler. The
  * kl_http_handler of the program; `arg` is the struct kl_service. */
 void kl_server_handle(struct kl_http_request *http, void *arg);
+/** kl_http_server_config.vouch: is it the header of an access token that is good now? */
+bool kl_server_vouch(const char *authorization, void *arg);
 
 #endif

@@ -191,6 +191,13 @@ static enum kl_code admit(struct kl_request *r)
     return code == KL_OK ? parse_body(op) : code;
 }
 
+bool kl_server_vouch(const char *authorization, void *arg)
+{
+    const struct kl_service *service = arg;
+    struct kl_caller caller;
+    return kl_authenticate(service->authenticator, authorization, &caller, NULL) == KL_OK;
+}
+
 void kl_server_handle(struct kl_http_request *http, void *arg)
 {
     struct kl_request *r = calloc(1, sizeof *r);
