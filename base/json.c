@@ -9,7 +9,7 @@
 
 /* Where the scan stands: the containers that are open, and how many values each has got so far. */
 struct scan {
-    unsigned depth;
+    unsigned depth, values;
     bool in_string, escaped;
     struct {
         bool object;
@@ -20,6 +20,8 @@ struct scan {
 /* One byte outside of strings. NULL, or what is wrong. */
 static const char *scan_structure(struct scan *s, char c)
 {
+    if ((c == ',' || c == '{' || c == '[') && ++s->values > KL_JSON_MAX_VALUES)
+        return "too many values";
     if (c == '"') {
         s->in_string = true;
     } else if (c == '{' || c == '[') {

@@ -12,11 +12,12 @@
 #include <stdint.h>
 
 #define KL_JSON_MAX_DEPTH   16
-#define KL_JSON_MAX_MEMBERS 512 /* of one object */
+#define KL_JSON_MAX_MEMBERS 512    /* of one object */
+#define KL_JSON_MAX_VALUES  131072 /* of a text: each costs far more memory than its bytes */
 
-/** Parse exactly one JSON value of n bytes: duplicate names, depth or members over the limits above
- * (checked before jansson sees a byte), invalid UTF-8, U+0000 and trailing bytes are KL_BAD_INPUT
- * with the place in the text. *ret is the caller's (json_decref). */
+/** Parse exactly one JSON value of n bytes: duplicate names, depth, members or values over the
+ * limits above (checked before jansson sees a byte), invalid UTF-8, U+0000 and trailing bytes are
+ * KL_BAD_INPUT with the place in the text. *ret is the caller's (json_decref). */
 enum kl_code kl_json_parse(const char *text, size_t n, json_t **ret,
                            struct kl_err *err) KL_MUST_USE;
 

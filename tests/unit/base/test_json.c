@@ -93,6 +93,23 @@ static void test_base_json__members(void **state)
     }
 }
 
+/* Small in bytes, large in memory. */
+static void test_base_json__values(void **state)
+{
+    (void)state;
+    for (unsigned count = KL_JSON_MAX_VALUES; count <= KL_JSON_MAX_VALUES + 1; count++) {
+        char *text = malloc(2 * (size_t)count + 2);
+        size_t n = 0;
+        text[n++] = '[';
+        for (unsigned i = 0; i < count; i++) {
+            text[n++] = '1';
+            text[n++] = i + 1 < count ? ',' : ']';
+        }
+        assert_int_equal(parse(text, n, NULL), count > KL_JSON_MAX_VALUES ? KL_BAD_INPUT : KL_OK);
+        free(text);
+    }
+}
+
 static void test_base_json__errors_hold_no_content(void **state)
 {
     static const char text[] = "{\"value\":\"topsecret\" \"x\"}";
@@ -157,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_base_json__refuses),
         cmocka_unit_test(test_base_json__depth),
         cmocka_unit_test(test_base_json__members),
+        cmocka_unit_test(test_base_json__values),
         cmocka_unit_test(test_base_json__errors_hold_no_content),
         cmocka_unit_test(test_base_json__typed_reads),
         cmocka_unit_test(test_base_json__file),
