@@ -82,6 +82,8 @@ static void *look_after(void *arg)
     struct kl_housekeeping *h = arg;
     int64_t next_sweep = kl_clock_mono_ms();
     do {
+        /* At once, yet beside the first requests: what a crash left behind is seen by nobody.
+         * Looked at first: a worker that comes up meanwhile is done in the next round. */
         if (tokens_changed(h))
             reconcile(h->service);
         if (kl_clock_mono_ms() >= next_sweep) {
@@ -109,8 +111,6 @@ enum kl_code kl_housekeeping_new(struct kl_service *service, struct kl_housekeep
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&h->wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    if (tokens_changed(h)) /* looked at first: a worker that comes up meanwhile is done later */
-        reconcile(service);
     *ret = h;
     return KL_OK;
 }
