@@ -103,6 +103,21 @@ static enum kl_code pin_file(const struct kl_cmd *cmd, char **ret, struct kl_err
     return value_or_conf(cmd, "pin-file", "pin-source", true, ret, err);
 }
 
+/* What only some tokens need: the option, else the configuration's where the module comes from
+ * there too, else "". */
+static enum kl_code value_or_none(const struct kl_cmd *cmd, const char *option, bool path,
+                                  char **ret, struct kl_err *err)
+{
+    const char *given = kl_cmd_value(cmd, option);
+    const char *config = getenv("KLUIS_CONFIG");
+    enum kl_code code = KL_NOT_FOUND;
+
+    if (given == NULL && kl_cmd_value(cmd, "module") == NULL && config != NULL)
+        code = kl_conf_lookup(config, "token", option, path, ret, err);
+    return code == KL_NOT_FOUND ? kl_target_format(ret, err, "%s", given != NULL ? given : "")
+                                : code;
+}
+
 static enum kl_code run_domain_key(struct kl_cmd *cmd, struct kl_err *err)
 {
     const char *const *words;
@@ -110,6 +125,8 @@ static enum kl_code run_domain_key(struct kl_cmd *cmd, struct kl_err *err)
     KL_AUTO(char) module = NULL;
     KL_AUTO(char) uri = NULL;
     KL_AUTO(char) pin = NULL;
+    KL_AUTO(char) init_args = NULL;
+    KL_AUTO(char) store_dir = NULL;
     int status = 0;
     enum kl_code code = KL_OK;
 
@@ -125,6 +142,10 @@ static enum kl_code run_domain_key(struct kl_cmd *cmd, struct kl_err *err)
         code = value_or_conf(cmd, "uri", "uri", false, &uri, err);
     if (code == KL_OK)
         code = pin_file(cmd, &pin, err);
+    if (code == KL_OK)
+        code = value_or_none(cmd, "init-args", false, &init_args, err);
+    if (code == KL_OK)
+        code = value_or_none(cmd, "store-dir", true, &store_dir, err);
     if (code != KL_OK)
         return code;
     char *argv[] = {program,
@@ -137,6 +158,10 @@ static enum kl_code run_domain_key(struct kl_cmd *cmd, struct kl_err *err)
                     (char *)(uintptr_t)kl_cmd_value(cmd, "so-pin-file"),
                     (char[]){"--pin-file"},
                     pin,
+                    (char[]){"--init-args"},
+                    init_args,
+                    (char[]){"--store-dir"},
+                    store_dir,
                     NULL};
 
     code = kl_process_run(argv, NULL, &status, err);
@@ -175,6 +200,13 @@ static const struct kl_option domain_options[] = {
     {.name = "uri",
      .argument = "URI",
      .help = "The token, as pkcs11:token=LABEL. Without it, as --module."},
+    {.name = "init-args",
+     .argument = "TEXT",
+     .help = "String for C_Initialize, for a module that wants one. Without it, as --module."},
+    {.name = "store-dir",
+     .argument = "DIR",
+     .help = "Folder of a software token's store, which is synced. Without it, as --module.",
+     .complete = KL_COMPLETE_FOLDER},
 };
 
 static const struct kl_command commands[] = {

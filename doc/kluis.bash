@@ -87,6 +87,7 @@ _kluis()
     "token domain-key --so-pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     "token domain-key --pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     "token domain-key --module") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "token domain-key --store-dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     "audit verify --file" | "audit verify -f") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     "audit verify --head-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     "audit verify --public-key") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
@@ -153,7 +154,7 @@ _kluis()
     "token") offers="list show domain-key" ;;
     "token list") [[ $offers ]] || offers="--output --timeout --help" ;;
     "token show") [[ $offers ]] || offers="--name --output --timeout --help" ;;
-    "token domain-key") [[ $offers ]] || offers="--so-pin-file --pin-file --module --uri --help"
+    "token domain-key") [[ $offers ]] || offers="--so-pin-file --pin-file --module --uri --init-args --store-dir --help"
         [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
     "audit") offers="verify head" ;;
     "audit verify") [[ $offers ]] || offers="--file --head-file --public-key --offline --output --timeout --help" ;;

@@ -118,7 +118,7 @@ class Site:
         self.dir = folder or tempfile.mkdtemp(prefix="kluis-test.", dir=scratch_root())
         self.port = free_port()
         self.options = list(options)
-        self.runner = []  # words in front of `dev up`: some tokens are only seen from inside a namespace
+        self.runner = []  # words in front of what starts a worker: some tokens are only seen from inside a namespace
         self.env = {}
 
     def __enter__(self):
@@ -140,7 +140,7 @@ class Site:
 
     def run(self, *args, check=True, data=None, timeout=PATIENCE, extra_env=None, text=True):
         """The kluis command line with the site's environment."""
-        runner = self.runner if args[:2] == ("dev", "up") else []
+        runner = self.runner if args[:2] in (("dev", "up"), ("token", "domain-key")) else []
         r = subprocess.run([*runner, KLUIS, *args], input=data, capture_output=True, text=text, timeout=timeout, check=False,
                            env={**os.environ, **self.env, **(extra_env or {})})
         if check and r.returncode != 0:

@@ -221,6 +221,13 @@ def back_up(api, row, key):
     check_equal(unwrap_status(api, key, value), 200, "the restored key opens what was wrapped")
 
 
+def ask_for_a_domain_key(token, site, row):
+    """By its own verb, which knows the token from the configuration alone; dev up asked before."""
+    r = site.run("token", "domain-key", "create", "--so-pin-file", token.path("so-pin"), check=False)
+    check(r.returncode != 0 and "does not initialise" not in r.stderr, f"the token is reached and says no: {r.stderr}")
+    check("has a domain key already" in r.stderr or not row["backup"], f"as it has one: {r.stderr}")
+
+
 def purge(api, name):
     api.must("DELETE", f"/keys/{name}")
     api.must("DELETE", f"/deletedkeys/{name}", wanted=204)
@@ -349,6 +356,7 @@ def steps(token, site, row):
     yield "garbage", lambda: feed_garbage(site, api, key)
     yield "worker killed", lambda: kill_worker(site, api, key)
     yield "backup", lambda: back_up(api, row, create(api, "saved"))
+    yield "domain key", lambda: ask_for_a_domain_key(token, site, row)
     yield "reopened", lambda: (set_deadlines(site), reopen(site, key), api.close())
     if token.can_vanish:
         yield "away and back", lambda: leave_and_return(token, site, api, key)
