@@ -240,7 +240,8 @@ void kl_op_to_job(struct kl_op *op, kl_op_handler *handler)
     struct handed *h = malloc(sizeof *h);
     if (h != NULL) {
         *h = (struct handed){.op = op, .handler = handler};
-        if (kl_jobs_add(op->service->jobs, run_handed, h))
+        if (kl_jobs_add(op->service->jobs, op->route->run == KL_RUN_READ ? KL_JOB_READ : KL_JOB_ANY,
+                        run_handed, h))
             return;
         free(h);
     }

@@ -3,7 +3,8 @@
  *
  * A handler runs where its route row says: on the connection's I/O thread (KL_RUN_LOOP: must not
  * block; may hand on to a token call and end in its callback) or on a job thread (KL_RUN_JOB: may
- * block). It ends the operation exactly once by one of the kl_op_… calls below. */
+ * block; KL_RUN_READ: may block, but never on a token). It ends the operation exactly once by one
+ * of the kl_op_… calls below. */
 #ifndef KL_KEYVAULT_OP_H
 #define KL_KEYVAULT_OP_H
 
@@ -16,7 +17,7 @@ struct kl_op;
 
 typedef void kl_op_handler(struct kl_op *op);
 
-enum kl_run { KL_RUN_LOOP, KL_RUN_JOB };
+enum kl_run { KL_RUN_LOOP, KL_RUN_JOB, KL_RUN_READ };
 
 /** One row of the API: routing, 404/405, authorisation, audit and the API page all read it. */
 struct kl_route {

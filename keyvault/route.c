@@ -31,9 +31,9 @@ static const struct kl_route data_routes[] = {
          "KeyUpdate", "Change attributes, tags and permitted operations"),
     HOST("POST", "/keys/{name}/rotate", KL_MAY_KEY_ROTATE, KL_RUN_JOB, kl_op_key_rotate,
          "KeyRotate", "Make a new version like the newest"),
-    HOST("GET", "/keys", KL_MAY_KEY_LIST, KL_RUN_JOB, kl_op_key_list, "KeyList",
+    HOST("GET", "/keys", KL_MAY_KEY_LIST, KL_RUN_READ, kl_op_key_list, "KeyList",
          "Keys of the vault, by pages"),
-    HOST("GET", "/keys/{name}/versions", KL_MAY_KEY_LIST, KL_RUN_JOB, kl_op_key_versions,
+    HOST("GET", "/keys/{name}/versions", KL_MAY_KEY_LIST, KL_RUN_READ, kl_op_key_versions,
          "KeyListVersions", "Versions of a key, by pages"),
     /* operations with a key */
     HOST("POST", "/keys/{name}/{version}/encrypt", KL_MAY_KEY_ENCRYPT, KL_RUN_LOOP, kl_op_encrypt,
@@ -53,9 +53,9 @@ static const struct kl_route data_routes[] = {
     /* soft delete */
     HOST("DELETE", "/keys/{name}", KL_MAY_KEY_DELETE, KL_RUN_JOB, kl_op_key_delete, "KeyDelete",
          "Delete a key with all its versions, recoverably"),
-    HOST("GET", "/deletedkeys", KL_MAY_KEY_LIST, KL_RUN_JOB, kl_op_deleted_list, "KeyListDeleted",
+    HOST("GET", "/deletedkeys", KL_MAY_KEY_LIST, KL_RUN_READ, kl_op_deleted_list, "KeyListDeleted",
          "Deleted keys of the vault, by pages"),
-    HOST("GET", "/deletedkeys/{name}", KL_MAY_KEY_GET, KL_RUN_JOB, kl_op_deleted_get,
+    HOST("GET", "/deletedkeys/{name}", KL_MAY_KEY_GET, KL_RUN_READ, kl_op_deleted_get,
          "KeyGetDeleted", "A deleted key"),
     HOST("POST", "/deletedkeys/{name}/recover", KL_MAY_KEY_RECOVER, KL_RUN_JOB,
          kl_op_deleted_recover, "KeyRecover", "Make a deleted key usable again"),

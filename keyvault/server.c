@@ -215,7 +215,7 @@ void kl_server_handle(struct kl_http_request *http, void *arg)
     take_region(r);
     if (!kl_op_ok(&r->op, admit(r)))
         return;
-    if (r->op.route->run == KL_RUN_JOB) {
+    if (r->op.route->run != KL_RUN_LOOP) {
         kl_op_to_job(&r->op, r->op.route->handler);
         return;
     }

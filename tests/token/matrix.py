@@ -314,17 +314,20 @@ def use_side_by_side(site, key):
 def hang_and_go_on(token, site, api, key):
     """A token that does not answer holds up its own callers for one deadline, and nobody else."""
     value, seen = key.seal("RSA-OAEP-256", DEK), []
-    others, *mine = [kluis.Api(site) for _ in range(5)]
+    others, *mine = [kluis.Api(site) for _ in range(13)]
     for caller in (others, *mine):
         caller.login()  # before, as a token signs what they get
-    callers = [threading.Thread(target=lambda a=a: seen.append(unwrap_status(a, key, value))) for a in mine]
+    callers = [threading.Thread(target=lambda a=a: seen.append(unwrap_status(a, key, value))) for a in mine[:4]]
+    # more than there are threads that wait for a token
+    callers += [threading.Thread(target=lambda a=a, i=i: seen.append(a.call("POST", f"/keys/hung-{i}/create", {"kty": "RSA"})[0]))
+                for i, a in enumerate(mine[4:])]
     token.hang()
     for t in callers:
         t.start()
     longest = 0
     while any(t.is_alive() for t in callers):
         began = time.monotonic()
-        for path in ("/keys", key.path):
+        for path in ("/keys", f"/keys/{key.name}/versions", "/deletedkeys", key.path):
             check_equal(others.call("GET", path)[0], 200, f"{path} while the token hangs")
         longest = max(longest, time.monotonic() - began)
     check_equal(set(seen), {503}, "what the callers of a hung token get")
