@@ -4,7 +4,13 @@
 #include <string.h>
 
 static const char script_head[] =
-    "# bash completion for kluis, made by 'kluis completion bash'\n"
+    "\n"
+    "_kluis_files()\n"
+    "{\n"
+    "    compopt -o filenames 2>/dev/null\n"
+    "    mapfile -t COMPREPLY < <(compgen \"$1\" -- \"$word\")\n"
+    "}\n"
+    "\n"
     "_kluis()\n"
     "{\n"
     "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} at=1\n"
@@ -54,7 +60,7 @@ static void put_argument(const struct kl_noun *noun, const struct kl_command *c,
     }
     kl_buf_puts(out, ") ");
     if (o->choices == NULL) {
-        kl_buf_printf(out, "mapfile -t COMPREPLY < <(compgen -%c -- \"$word\"); return ;;\n",
+        kl_buf_printf(out, "_kluis_files -%c; return ;;\n",
                       o->complete == KL_COMPLETE_FOLDER ? 'd' : 'f');
         return;
     }
@@ -76,21 +82,34 @@ static void put_arguments(const struct kl_noun *noun, struct kl_buf *out)
     }
 }
 
+/* Files, unless the help calls what has no dashes by its very words, e.g. "markdown|man". */
+static void put_positional(const char *positional, struct kl_buf *out)
+{
+    if (strstr(positional, "FILE") != NULL) {
+        kl_buf_puts(out, "[[ $offers || $word == -* ]] || { _kluis_files -f; return; }");
+    } else {
+        kl_buf_puts(out, "[[ $offers || $word == -* ]] || offers=\"");
+        for (; *positional != '\0'; positional++)
+            kl_buf_putc(out, *positional == '|' ? ' ' : *positional);
+        kl_buf_puts(out, "\"");
+    }
+    kl_buf_puts(out, "\n        ");
+}
+
 static void put_options_of(const struct kl_noun *noun, const struct kl_command *c,
                            struct kl_buf *out)
 {
     kl_buf_puts(out, "    \"");
     put_path(noun, c, out);
-    kl_buf_puts(out, "\") [[ $offers ]] || offers=\"");
+    kl_buf_puts(out, "\") ");
+    if (c->positional != NULL)
+        put_positional(c->positional, out);
+    kl_buf_puts(out, "[[ $offers ]] || offers=\"");
     for (size_t j = 0; j < kl_command_options(c); j++) {
         if (kl_command_option(c, j) != NULL)
             kl_buf_printf(out, "%s--%s", j > 0 ? " " : "", kl_command_option(c, j)->name);
     }
-    kl_buf_puts(out, "\"");
-    if (c->positional != NULL)
-        kl_buf_puts(out, "\n        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "
-                         "\"$word\"); return; }");
-    kl_buf_puts(out, " ;;\n");
+    kl_buf_puts(out, "\" ;;\n");
 }
 
 static void put_words_of(const struct kl_noun *noun, struct kl_buf *out)
@@ -135,9 +154,10 @@ static void put_nouns(struct kl_buf *out, bool with_commands)
 
 void kl_completion_bash(struct kl_buf *out)
 {
-    kl_buf_puts(out, "_kluis_nouns=\"");
+    kl_buf_puts(out, "# bash completion for kluis, made by 'kluis completion bash'\n"
+                     "_kluis_nouns=\"");
     put_nouns(out, false);
-    kl_buf_puts(out, "\"\n\n");
+    kl_buf_puts(out, "\"\n");
     kl_buf_puts(out, script_head);
     for (size_t n = 0; n < kl_noun_count; n++)
         put_arguments(kl_nouns[n], out);

@@ -132,7 +132,8 @@ void kl_reference_man(struct kl_buf *out)
 {
     kl_buf_puts(out,
                 ".\\\" Made by 'kluis reference man' from the table of commands; do not edit.\n"
-                ".TH KLUIS 1 \"\" \"kluis\" \"User Commands\"\n.SH NAME\n"
+                ".TH KLUIS 1 \"\" \"kluis\" \"User Commands\"\n"
+                ".nh\n.ad l\n.SH NAME\n"
                 "kluis \\- command line of the kluis key service\n.SH SYNOPSIS\n"
                 ".B kluis\n[keyvault] NOUN VERB [options]\n.br\n.B kluis\nCOMMAND [options]\n"
                 ".SH EXIT STATUS\n");

@@ -1,6 +1,12 @@
+# bash completion for kluis, made by 'kluis completion bash'
 _kluis_nouns="vault key policy principal token audit dev"
 
-# bash completion for kluis, made by 'kluis completion bash'
+_kluis_files()
+{
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen "$1" -- "$word")
+}
+
 _kluis()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} at=1
@@ -43,33 +49,33 @@ _kluis()
     "key show-deleted --output" | "key show-deleted -o") offers="json table tsv" ;;
     "key recover --output" | "key recover -o") offers="json table tsv" ;;
     "key purge --output" | "key purge -o") offers="json table tsv" ;;
-    "key backup --file" | "key backup -f") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key backup --file" | "key backup -f") _kluis_files -f; return ;;
     "key backup --output" | "key backup -o") offers="json table tsv" ;;
-    "key restore --file" | "key restore -f") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key restore --file" | "key restore -f") _kluis_files -f; return ;;
     "key restore --output" | "key restore -o") offers="json table tsv" ;;
     "key encrypt --algorithm" | "key encrypt -a") offers="RSA-OAEP-256 RSA-OAEP RSA1_5" ;;
-    "key encrypt --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "key encrypt --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key encrypt --file") _kluis_files -f; return ;;
+    "key encrypt --out") _kluis_files -f; return ;;
     "key encrypt --output" | "key encrypt -o") offers="json table tsv" ;;
     "key decrypt --algorithm" | "key decrypt -a") offers="RSA-OAEP-256 RSA-OAEP RSA1_5" ;;
-    "key decrypt --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "key decrypt --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key decrypt --file") _kluis_files -f; return ;;
+    "key decrypt --out") _kluis_files -f; return ;;
     "key decrypt --output" | "key decrypt -o") offers="json table tsv" ;;
     "key wrap --algorithm" | "key wrap -a") offers="RSA-OAEP-256 RSA-OAEP RSA1_5" ;;
-    "key wrap --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "key wrap --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key wrap --file") _kluis_files -f; return ;;
+    "key wrap --out") _kluis_files -f; return ;;
     "key wrap --output" | "key wrap -o") offers="json table tsv" ;;
     "key unwrap --algorithm" | "key unwrap -a") offers="RSA-OAEP-256 RSA-OAEP RSA1_5" ;;
-    "key unwrap --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "key unwrap --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key unwrap --file") _kluis_files -f; return ;;
+    "key unwrap --out") _kluis_files -f; return ;;
     "key unwrap --output" | "key unwrap -o") offers="json table tsv" ;;
     "key sign --algorithm" | "key sign -a") offers="RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512" ;;
-    "key sign --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "key sign --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key sign --file") _kluis_files -f; return ;;
+    "key sign --out") _kluis_files -f; return ;;
     "key sign --output" | "key sign -o") offers="json table tsv" ;;
     "key verify --algorithm" | "key verify -a") offers="RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512" ;;
-    "key verify --file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "key verify --signature-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "key verify --file") _kluis_files -f; return ;;
+    "key verify --signature-file") _kluis_files -f; return ;;
     "key verify --output" | "key verify -o") offers="json table tsv" ;;
     "policy set --key-permissions") offers="get list create update import delete recover purge backup restore encrypt decrypt wrapKey unwrapKey sign verify rotate release getRotationPolicy setRotationPolicy all" ;;
     "policy set --secret-permissions") offers="get list set delete recover backup restore purge all" ;;
@@ -79,35 +85,35 @@ _kluis()
     "policy show --output" | "policy show -o") offers="json table tsv" ;;
     "policy delete --output" | "policy delete -o") offers="json table tsv" ;;
     "principal create --roles") offers="administrator auditor" ;;
-    "principal create --secret-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "principal create --secret-file") _kluis_files -f; return ;;
     "principal create --output" | "principal create -o") offers="json table tsv" ;;
     "principal list --output" | "principal list -o") offers="json table tsv" ;;
     "token list --output" | "token list -o") offers="json table tsv" ;;
     "token show --output" | "token show -o") offers="json table tsv" ;;
-    "token domain-key --so-pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "token domain-key --pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "token domain-key --module") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "token domain-key --store-dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
-    "audit verify --file" | "audit verify -f") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "audit verify --head-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "audit verify --public-key") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "token domain-key --so-pin-file") _kluis_files -f; return ;;
+    "token domain-key --pin-file") _kluis_files -f; return ;;
+    "token domain-key --module") _kluis_files -f; return ;;
+    "token domain-key --store-dir") _kluis_files -d; return ;;
+    "audit verify --file" | "audit verify -f") _kluis_files -f; return ;;
+    "audit verify --head-file") _kluis_files -f; return ;;
+    "audit verify --public-key") _kluis_files -f; return ;;
     "audit verify --output" | "audit verify -o") offers="json table tsv" ;;
     "audit head --output" | "audit head -o") offers="json table tsv" ;;
-    "dev up --dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
-    "dev up --pkcs11-module") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "dev up --pkcs11-store-dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
-    "dev up --pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "dev up --so-pin-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "dev down --dir") mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
-    "encrypt --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "dev up --dir") _kluis_files -d; return ;;
+    "dev up --pkcs11-module") _kluis_files -f; return ;;
+    "dev up --pkcs11-store-dir") _kluis_files -d; return ;;
+    "dev up --pin-file") _kluis_files -f; return ;;
+    "dev up --so-pin-file") _kluis_files -f; return ;;
+    "dev down --dir") _kluis_files -d; return ;;
+    "encrypt --out") _kluis_files -f; return ;;
     "encrypt --algorithm" | "encrypt -a") offers="RSA-OAEP-256 RSA-OAEP" ;;
     "encrypt --segment") offers="64K 1M 4M" ;;
-    "decrypt --out") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "decrypt --out") _kluis_files -f; return ;;
     "inspect --output" | "inspect -o") offers="json table tsv" ;;
     "rewrap --algorithm" | "rewrap -a") offers="RSA-OAEP-256 RSA-OAEP" ;;
     "rewrap --output" | "rewrap -o") offers="json table tsv" ;;
-    "login --ca") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    "login --secret-file") mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    "login --ca") _kluis_files -f; return ;;
+    "login --secret-file") _kluis_files -f; return ;;
     "login --output" | "login -o") offers="json table tsv" ;;
     "whoami --output" | "whoami -o") offers="json table tsv" ;;
     esac
@@ -154,29 +160,29 @@ _kluis()
     "token") offers="list show domain-key" ;;
     "token list") [[ $offers ]] || offers="--output --timeout --help" ;;
     "token show") [[ $offers ]] || offers="--name --output --timeout --help" ;;
-    "token domain-key") [[ $offers ]] || offers="--so-pin-file --pin-file --module --uri --init-args --store-dir --help"
-        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "token domain-key") [[ $offers || $word == -* ]] || offers="create"
+        [[ $offers ]] || offers="--so-pin-file --pin-file --module --uri --init-args --store-dir --help" ;;
     "audit") offers="verify head" ;;
     "audit verify") [[ $offers ]] || offers="--file --head-file --public-key --offline --output --timeout --help" ;;
     "audit head") [[ $offers ]] || offers="--output --timeout --help" ;;
     "dev") offers="up down" ;;
     "dev up") [[ $offers ]] || offers="--dir --port --pkcs11-module --pkcs11-uri --pkcs11-init-args --pkcs11-store-dir --pin-file --so-pin-file --help" ;;
     "dev down") [[ $offers ]] || offers="--dir --help" ;;
-    "encrypt") [[ $offers ]] || offers="--key --out --algorithm --segment --threads --timeout --help"
-        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
-    "decrypt") [[ $offers ]] || offers="--out --verify-first --threads --timeout --help"
-        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
-    "inspect") [[ $offers ]] || offers="--output --help"
-        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
-    "rewrap") [[ $offers ]] || offers="--to-version --key --algorithm --wipe-old --verify --output --timeout --help"
-        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "encrypt") [[ $offers || $word == -* ]] || { _kluis_files -f; return; }
+        [[ $offers ]] || offers="--key --out --algorithm --segment --threads --timeout --help" ;;
+    "decrypt") [[ $offers || $word == -* ]] || { _kluis_files -f; return; }
+        [[ $offers ]] || offers="--out --verify-first --threads --timeout --help" ;;
+    "inspect") [[ $offers || $word == -* ]] || { _kluis_files -f; return; }
+        [[ $offers ]] || offers="--output --help" ;;
+    "rewrap") [[ $offers || $word == -* ]] || { _kluis_files -f; return; }
+        [[ $offers ]] || offers="--to-version --key --algorithm --wipe-old --verify --output --timeout --help" ;;
     "login") [[ $offers ]] || offers="--url --vault-url --ca --tenant --client-id --secret-file --service-principal --output --timeout --help" ;;
     "logout") [[ $offers ]] || offers=" --help" ;;
     "whoami") [[ $offers ]] || offers="--output --timeout --help" ;;
-    "completion") [[ $offers ]] || offers=" --help"
-        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
-    "reference") [[ $offers ]] || offers=" --help"
-        [[ $word == -* ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$word"); return; } ;;
+    "completion") [[ $offers || $word == -* ]] || offers="bash"
+        [[ $offers ]] || offers=" --help" ;;
+    "reference") [[ $offers || $word == -* ]] || offers="markdown man"
+        [[ $offers ]] || offers=" --help" ;;
     "version") [[ $offers ]] || offers=" --help" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$offers" -- "$word")

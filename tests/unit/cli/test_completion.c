@@ -69,6 +69,18 @@ static void test_cli_completion__options(void **state)
     assert_false(offered("json"));
     complete(*state, "kluis whoami --", 2);
     assert_true(offered("--timeout"));
+    complete(*state, "kluis encrypt --algorithm ''", 3); /* not the files that encrypt also takes */
+    assert_true(offered("RSA-OAEP-256"));
+    complete(*state, "kluis encrypt --", 2);
+    assert_true(offered("--key"));
+}
+
+static void test_cli_completion__positional_words(void **state)
+{
+    complete(*state, "kluis reference ma", 2);
+    assert_true(offered("markdown") && offered("man"));
+    complete(*state, "kluis completion ''", 2);
+    assert_true(offered("bash"));
 }
 
 static void test_cli_completion__files(void **state)
@@ -90,6 +102,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cli_completion__words),
         cmocka_unit_test(test_cli_completion__options),
+        cmocka_unit_test(test_cli_completion__positional_words),
         cmocka_unit_test(test_cli_completion__files),
     };
 
