@@ -468,15 +468,13 @@ static void test_base_chain_log__crash_leftovers(void **state)
 {
     struct site *site = *state;
     struct kl_chain_report report;
-    size_t n = 0;
+    size_t n = 0, head_n = 0, more = 0;
     site->config.signer = NULL;
     write_records(site, 10);
-    KL_AUTO(char) good = fixture_read(site->path, &n);
-    KL_AUTO(char) old_head = fixture_read(site->head_path, &(size_t){0});
+    free(fixture_read(site->path, &n));
+    KL_AUTO(char) old_head = fixture_read(site->head_path, &head_n);
     write_records(site, 10);
-    size_t more = 0, head_n = 0;
     KL_AUTO(char) longer = fixture_read(site->path, &more);
-    KL_AUTO(char) head = fixture_read(site->head_path, &head_n);
     for (size_t cut = n; cut < more; cut += 7) { /* head of before, any part of the last batch */
         write_file(site->path, longer, cut);
         write_file(site->head_path, old_head, head_n);

@@ -13,13 +13,15 @@
 #define CALLER_ID  "aaaaaaaa-0000-4000-8000-000000000001"
 #define MANAGER_ID "aaaaaaaa-0000-4000-8000-000000000002"
 
+enum extent { NOTHING, EXACTLY, ALL_BUT, EVERYTHING };
+
 /* One kind of caller. */
 struct kind {
     const char *name;
     bool authenticated;
     unsigned roles;
-    enum { NOTHING, EXACTLY, ALL_BUT, EVERYTHING } here; /* policy in the vault that is asked for */
-    bool everything_elsewhere;                           /* a policy in another vault */
+    enum extent here;          /* policy in the vault that is asked for */
+    bool everything_elsewhere; /* a policy in another vault */
 };
 
 static const struct kind kinds[] = {
@@ -35,7 +37,8 @@ static const struct kind kinds[] = {
     {"administrator with everything in another vault", true, KL_ROLE_ADMINISTRATOR, NOTHING, true},
 };
 
-static void fill(struct kl_policy *p, const char *object_id, int how, enum kl_permission permission)
+static void fill(struct kl_policy *p, const char *object_id, enum extent how,
+                 enum kl_permission permission)
 {
     *p = (struct kl_policy){0};
     memcpy(p->object_id, object_id, KL_UUID_LEN + 1);

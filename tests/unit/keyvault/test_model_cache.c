@@ -117,7 +117,7 @@ static void test_keyvault_model_cache__bounded(void **state)
 static void test_keyvault_model_cache__hit_asks_nobody(void **state)
 {
     (void)state;
-    KL_AUTO(key_version) made = site_key(&s, s.open, "k");
+    kl_key_version_unref(site_key(&s, s.open, "k"));
     KL_AUTO(key_version) first = NULL;
     KL_AUTO(key_version) again = NULL;
     assert_ok(kl_key_find(s.m, s.open, "k", "", &first, &s.err));
@@ -179,7 +179,7 @@ static void test_keyvault_model_cache__coherent_among_threads(void **state)
 static void test_keyvault_model_cache__many_keys(void **state)
 {
     (void)state;
-    KL_AUTO(key_version) made = site_key(&s, s.open, "k");
+    kl_key_version_unref(site_key(&s, s.open, "k"));
     site_sql(&s,
              "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
              "INSERT INTO object (vault_id, name, folded, state, created, deleted_at, purge_at, "

@@ -238,7 +238,7 @@ static void test_keyvault_model_key__provisional_version_is_invisible(void **sta
 static void test_keyvault_model_key__full_disk(void **state)
 {
     (void)state;
-    KL_AUTO(key_version) good = site_key(&s, s.open, "good");
+    kl_key_version_unref(site_key(&s, s.open, "good"));
     for (unsigned at = 1; at <= 2; at++) {
         store_fault(STORE_REFUSE, at);
         assert_code(KL_NO_SPACE, site_try_key(&s, s.open, "k"));

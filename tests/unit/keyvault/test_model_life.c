@@ -139,7 +139,7 @@ static void test_keyvault_model_life__purge_destroys_and_frees_the_name(void **s
     assert_int_equal(1, fake_token_key_count(s.token));
     assert_code(KL_DELETED_KEY_NOT_FOUND, site_recover(&s, s.open, "k"));
     assert_int_equal(1, site_sql_number(&s, "SELECT count(*) FROM object WHERE state = 4"));
-    KL_AUTO(key_version) fresh = site_key(&s, s.open, "k");
+    kl_key_version_unref(site_key(&s, s.open, "k"));
     assert_int_equal(2, fake_token_key_count(s.token));
 }
 
