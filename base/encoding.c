@@ -1,17 +1,14 @@
 #include "base/encoding.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
-static const char url_alphabet[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-static const char std_alphabet[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-static void put_base64(struct kl_buf *b, const char *alphabet, bool pad, const uint8_t *p, size_t n)
+void kl_b64url_put(struct kl_buf *b, const void *bytes, size_t n)
 {
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const uint8_t *p = bytes;
     char quad[4];
     for (; n >= 3; p += 3, n -= 3) {
         quad[0] = alphabet[p[0] >> 2];
@@ -25,19 +22,8 @@ static void put_base64(struct kl_buf *b, const char *alphabet, bool pad, const u
     uint8_t second = n == 2 ? p[1] : 0;
     quad[0] = alphabet[p[0] >> 2];
     quad[1] = alphabet[(p[0] & 3) << 4 | second >> 4];
-    quad[2] = n == 2 ? alphabet[(second & 15) << 2] : '=';
-    quad[3] = '=';
-    kl_buf_put(b, quad, pad ? 4 : n + 1);
-}
-
-void kl_b64url_put(struct kl_buf *b, const void *bytes, size_t n)
-{
-    put_base64(b, url_alphabet, false, bytes, n);
-}
-
-void kl_b64_put(struct kl_buf *b, const void *bytes, size_t n)
-{
-    put_base64(b, std_alphabet, true, bytes, n);
+    quad[2] = alphabet[(second & 15) << 2];
+    kl_buf_put(b, quad, n + 1);
 }
 
 /* Value of one character, or -1. Without a table look-up: the bytes may be secret. */
@@ -52,7 +38,8 @@ static int value_of(unsigned char c, char c62, char c63)
     return v;
 }
 
-static enum kl_code get_base64(const char *alphabet, const char *text, size_t n, uint8_t *out,
+/* The alphabets differ in their last two characters. */
+static enum kl_code get_base64(char c62, char c63, const char *text, size_t n, uint8_t *out,
                                size_t room, size_t *ret_len)
 {
     size_t full = n / 4 * 3 + (n % 4 != 0 ? n % 4 - 1 : 0);
@@ -64,7 +51,7 @@ static enum kl_code get_base64(const char *alphabet, const char *text, size_t n,
     unsigned held = 0;
     size_t len = 0;
     for (size_t i = 0; i < n; i++) {
-        int v = value_of((unsigned char)text[i], alphabet[62], alphabet[63]);
+        int v = value_of((unsigned char)text[i], c62, c63);
         if (v < 0)
             return KL_BAD_INPUT;
         bits = bits << 6 | (uint32_t)v;
@@ -94,14 +81,14 @@ enum kl_code kl_b64url_decode(const char *text, size_t n, void *out, size_t room
     size_t end = without_padding(text, n);
     if (end > n)
         return KL_BAD_INPUT;
-    return get_base64(url_alphabet, text, end, out, room, ret_len);
+    return get_base64('-', '_', text, end, out, room, ret_len);
 }
 
 enum kl_code kl_b64_decode(const char *text, size_t n, void *out, size_t room, size_t *ret_len)
 {
     if (n % 4 != 0)
         return KL_BAD_INPUT;
-    return get_base64(std_alphabet, text, without_padding(text, n), out, room, ret_len);
+    return get_base64('+', '/', text, without_padding(text, n), out, room, ret_len);
 }
 
 void kl_hex(const void *bytes, size_t n, char *out)
@@ -156,17 +143,6 @@ enum kl_code kl_percent_decode(const char *text, size_t n, bool form, char *out)
     }
     *out = 0;
     return KL_OK;
-}
-
-void kl_percent_put(struct kl_buf *b, const char *text)
-{
-    for (; *text != 0; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < 0x80 && (isalnum(c) || strchr("-._~", c) != NULL))
-            kl_buf_putc(b, (char)c);
-        else
-            kl_buf_printf(b, "%%%02X", c);
-    }
 }
 
 void kl_uuid_new(char out[static KL_UUID_LEN + 1])

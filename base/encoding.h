@@ -12,7 +12,7 @@
 /** Characters of base64url without padding for n bytes. */
 #define KL_B64URL_LEN(n) (((n)*4 + 2) / 3)
 
-/** Append n bytes as unpadded base64url. */
+/** Append n bytes as unpadded base64url: KL_B64URL_LEN(n) characters. */
 void kl_b64url_put(struct kl_buf *b, const void *bytes, size_t n);
 
 /** Decode base64url of n characters into out[room]. "=" padding at the end is accepted
@@ -21,12 +21,12 @@ void kl_b64url_put(struct kl_buf *b, const void *bytes, size_t n);
 enum kl_code kl_b64url_decode(const char *text, size_t n, void *out, size_t room,
                               size_t *ret_len) KL_MUST_USE;
 
-/** Standard padded base64 (RFC 4648 section 4), as the certificate bodies use it. */
-void kl_b64_put(struct kl_buf *b, const void *bytes, size_t n);
+/** The same for standard base64 (RFC 4648 section 4), as HTTP's Basic scheme uses it; its padding
+ * is required. */
 enum kl_code kl_b64_decode(const char *text, size_t n, void *out, size_t room,
                            size_t *ret_len) KL_MUST_USE;
 
-/** out gets 2n lower-case digits and a NUL. */
+/** The n bytes as 2n lower-case digits and a NUL: out has room for 2n + 1. */
 void kl_hex(const void *bytes, size_t n, char *out);
 /** Exactly 2n hex digits of either case into out[n]; anything else KL_BAD_INPUT. */
 enum kl_code kl_unhex(const char *text, void *out, size_t n) KL_MUST_USE;
@@ -34,8 +34,6 @@ enum kl_code kl_unhex(const char *text, void *out, size_t n) KL_MUST_USE;
 /** Percent-decode n characters into out (n + 1 bytes are enough), once; "+" becomes a blank when
  * `form` is set. A broken escape or a decoded NUL is KL_BAD_INPUT. out is NUL-terminated. */
 enum kl_code kl_percent_decode(const char *text, size_t n, bool form, char *out) KL_MUST_USE;
-/** Append text percent-encoded, leaving only RFC 3986 unreserved characters as they are. */
-void kl_percent_put(struct kl_buf *b, const char *text);
 
 /** A random UUID, version 4, lower case, into out[KL_UUID_LEN + 1]. */
 void kl_uuid_new(char out[static KL_UUID_LEN + 1]);

@@ -1,6 +1,7 @@
 #include "wrap/trust.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,7 +91,8 @@ enum kl_code kl_trust_init(const char *url, const char *vault_url, struct kl_tru
     return KL_OK;
 }
 
-bool kl_trust_covers(const struct kl_trust *trust, const char *origin)
+/* The service's own origin, the vault's, or a sibling of the vault's. */
+static bool covers(const struct kl_trust *trust, const char *origin)
 {
     if (strcmp(origin, trust->service) == 0 || strcmp(origin, trust->vault) == 0)
         return true;
@@ -103,7 +105,7 @@ enum kl_code kl_trust_check(const struct kl_trust *trust, const char *url, struc
     char origin[KL_ORIGIN_MAX];
     const char *rest;
     enum kl_code code = kl_origin_of(url, origin, &rest, err);
-    if (code != KL_OK || kl_trust_covers(trust, origin))
+    if (code != KL_OK || covers(trust, origin))
         return code;
     return kl_fail(
         err, KL_FORBIDDEN, "trust",

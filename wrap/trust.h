@@ -6,8 +6,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-
 #define KL_ORIGIN_MAX 272 /* "host:port" in lower case, with the NUL */
 
 /** Split an https URL of the plain form "https://HOST[:PORT][/…][?…]": no user, no fragment, only
@@ -28,13 +26,11 @@ struct kl_trust {
 enum kl_code kl_trust_init(const char *url, const char *vault_url, struct kl_trust *ret,
                            struct kl_err *err) KL_MUST_USE;
 
-/** The service's own origin, the vault's, or a sibling of the vault's: same port, one label in
- * front of the same parent domain. Addresses have no siblings, nor has a vault right below a top
- * level ("kluis.nl") or below what looks like a registry's suffix ("kluis.co.uk"). */
-bool kl_trust_covers(const struct kl_trust *trust, const char *origin);
-
-/** KL_FORBIDDEN with a sentence that names the host and the variable to set, when `url`'s origin is
- * not covered. */
+/** KL_OK when `url` leads to the service's own origin, the vault's, or a sibling of the vault's:
+ * same port, one label in front of the same parent domain. Addresses have no siblings, nor has a
+ * vault right below a top level ("kluis.nl") or below what looks like a registry's suffix
+ * ("kluis.co.uk"). KL_BAD_INPUT for what kl_origin_of refuses; else KL_FORBIDDEN with a sentence
+ * that names the host and the variable to set. */
 enum kl_code kl_trust_check(const struct kl_trust *trust, const char *url,
                             struct kl_err *err) KL_MUST_USE;
 

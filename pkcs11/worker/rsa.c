@@ -58,7 +58,8 @@ CK_RV kl_rsa_decrypt(struct kl_session *s, const struct kl_key *key, const struc
     return rv;
 }
 
-enum kl_code kl_rsa_encrypt(const struct kl_key *key, const struct kl_mech *m, const uint8_t *plain,
+/* RSAES-OAEP-ENCRYPT with the public half, by OpenSSL; out gets key->size_bytes. */
+static enum kl_code encrypt(const struct kl_key *key, const struct kl_mech *m, const uint8_t *plain,
                             size_t n, uint8_t out[static KL_RSA_MAX])
 {
     const uint8_t *der = key->spki;
@@ -83,7 +84,7 @@ CK_RV kl_rsa_round_trip(struct kl_session *s, const struct kl_key *key, const st
     size_t got = 0;
     bool bad = true;
     *ret_ok = false;
-    if (kl_rsa_encrypt(key, m, plain, n, cipher) != KL_OK)
+    if (encrypt(key, m, plain, n, cipher) != KL_OK)
         return CKR_OK;
     CK_RV rv = kl_rsa_decrypt(s, key, m, native, cipher, back, &got, &bad);
     if (rv == CKR_OK)

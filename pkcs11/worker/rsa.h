@@ -19,11 +19,6 @@ CK_RV kl_rsa_decrypt(struct kl_session *s, const struct kl_key *key, const struc
                      bool native, const uint8_t *cipher, uint8_t out[static KL_RSA_MAX],
                      size_t *ret_len, bool *ret_bad) KL_MUST_USE;
 
-/** RSAES-OAEP-ENCRYPT with the public half, by OpenSSL; out gets key->size_bytes. KL_CRYPTO,
- * KL_TOO_BIG. */
-enum kl_code kl_rsa_encrypt(const struct kl_key *key, const struct kl_mech *m, const uint8_t *plain,
-                            size_t n, uint8_t out[static KL_RSA_MAX]) KL_MUST_USE;
-
 /** Encrypt n bytes (at most 64) here, decrypt them there, compare. *ret_ok says whether the same
  * came back. */
 CK_RV kl_rsa_round_trip(struct kl_session *s, const struct kl_key *key, const struct kl_mech *m,

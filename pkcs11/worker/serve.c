@@ -143,8 +143,8 @@ static enum kl_code find(struct kl_session *s, const struct kl_token_request *re
     return KL_OK;
 }
 
-enum kl_code kl_serve_short(struct kl_session *s, const struct kl_token_request *req, uint8_t *out,
-                            size_t *ret_len, struct kl_err *err)
+static enum kl_code serve_short(struct kl_session *s, const struct kl_token_request *req,
+                                uint8_t *out, size_t *ret_len, struct kl_err *err)
 {
     switch (req->call) {
     case KL_CALL_DECRYPT:
@@ -203,10 +203,9 @@ static void serve_frame(struct lane_thread *t, size_t n)
         _exit(KL_EXIT_PROTOCOL);
     t->answer.len = 0;
     t->answer.mechanism = 0;
-    enum kl_code code =
-        t->lane == KL_LANE_MANAGE
-            ? kl_manage_serve(&t->session, &req, &t->answer, &err)
-            : kl_serve_short(&t->session, &req, t->answer.bytes, &t->answer.len, &err);
+    enum kl_code code = t->lane == KL_LANE_MANAGE
+                            ? kl_manage_serve(&t->session, &req, &t->answer, &err)
+                            : serve_short(&t->session, &req, t->answer.bytes, &t->answer.len, &err);
     answer(t, id, code, &err);
     kl_wipe(t->in, n);
     if (atomic_load(&t->session.worker->condemned)) {

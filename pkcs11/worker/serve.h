@@ -9,8 +9,4 @@
  * status; ends the process itself when the token is beyond help or a frame makes no sense. */
 int kl_serve(const struct kl_worker_config *conf, const int lanes[KL_PROTO_LANES], int pin_fd);
 
-/** One call of either lane (for tests). */
-enum kl_code kl_serve_short(struct kl_session *s, const struct kl_token_request *req, uint8_t *out,
-                            size_t *ret_len, struct kl_err *err) KL_MUST_USE;
-
 #endif

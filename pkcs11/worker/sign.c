@@ -62,8 +62,8 @@ static bool set_padding(EVP_PKEY_CTX *ctx, const struct kl_mech *m)
     return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) > 0;
 }
 
-bool kl_sign_verify(const struct kl_key *key, const struct kl_mech *m, const uint8_t *digest,
-                    const uint8_t *signature, size_t n)
+static bool verify(const struct kl_key *key, const struct kl_mech *m, const uint8_t *digest,
+                   const uint8_t *signature, size_t n)
 {
     const uint8_t *der = key->spki;
     bool good = false;
@@ -89,6 +89,6 @@ CK_RV kl_sign_round_trip(struct kl_session *s, const struct kl_key *key, const s
     *ret_ok = false;
     CK_RV rv = kl_sign_digest(s, key, m, digest, signature, &n);
     if (rv == CKR_OK)
-        *ret_ok = kl_sign_verify(key, m, digest, signature, n);
+        *ret_ok = verify(key, m, digest, signature, n);
     return rv;
 }

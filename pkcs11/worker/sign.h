@@ -14,10 +14,6 @@ CK_RV kl_sign_digest(struct kl_session *s, const struct kl_key *key, const struc
                      const uint8_t *digest, uint8_t out[static KL_SIGNATURE_MAX],
                      size_t *ret_len) KL_MUST_USE;
 
-/** OpenSSL's word on it. */
-bool kl_sign_verify(const struct kl_key *key, const struct kl_mech *m, const uint8_t *digest,
-                    const uint8_t *signature, size_t n);
-
 /** Sign a random digest there, verify it here. */
 CK_RV kl_sign_round_trip(struct kl_session *s, const struct kl_key *key, const struct kl_mech *m,
                          bool *ret_ok) KL_MUST_USE;

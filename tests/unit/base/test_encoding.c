@@ -31,9 +31,6 @@ static void test_base_encoding__base64_vectors(void **state)
         kl_b64url_put(&b, vectors[i].bytes, vectors[i].n);
         assert_string_equal(kl_buf_text(&b), vectors[i].url);
         assert_int_equal(b.len, KL_B64URL_LEN(vectors[i].n));
-        kl_buf_clear(&b);
-        kl_b64_put(&b, vectors[i].bytes, vectors[i].n);
-        assert_string_equal(kl_buf_text(&b), vectors[i].standard);
         assert_int_equal(
             kl_b64url_decode(vectors[i].url, strlen(vectors[i].url), out, vectors[i].n, &n), KL_OK);
         assert_int_equal(n, vectors[i].n);
@@ -101,10 +98,6 @@ static void test_base_encoding__percent(void **state)
     assert_int_equal(kl_percent_decode("%2", 2, false, out), KL_BAD_INPUT);
     assert_int_equal(kl_percent_decode("%2x", 3, false, out), KL_BAD_INPUT);
     assert_int_equal(kl_percent_decode("a\0b", 3, false, out), KL_BAD_INPUT);
-    struct kl_buf b = KL_BUF_INIT(100);
-    kl_percent_put(&b, "a-Z_0.~ /%\xc3\xa9");
-    assert_string_equal(kl_buf_text(&b), "a-Z_0.~%20%2F%25%C3%A9");
-    kl_buf_done(&b);
 }
 
 static void test_base_encoding__uuid(void **state)
