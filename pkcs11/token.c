@@ -30,15 +30,17 @@ static enum kl_code check_config(const struct kl_token_config *g, struct kl_err 
     if (g->uri == NULL || strncmp(g->uri, "pkcs11:", 7) != 0)
         return kl_fail(err, KL_CONFIG, "token", "uri must begin with pkcs11:");
     if (strstr(g->uri, "pin-value") != NULL || strstr(g->uri, "pin-source") != NULL)
-        return kl_fail(err, KL_CONFIG, "token", "uri must not say anything about a PIN");
+        return kl_fail(err, KL_CONFIG, "token",
+                       "uri must not say anything about a PIN; pin-source says where it is");
     if (g->pin_source == NULL || g->pin_source[0] == 0)
-        return kl_fail(err, KL_CONFIG, "token", "pin_source is missing");
+        return kl_fail(err, KL_CONFIG, "token",
+                       "pin-source is missing: a file path, fd:N or credential:NAME");
     if (g->workers < 1 || g->workers > 64)
         return kl_fail(err, KL_CONFIG, "token", "workers must be 1 to 64");
     if (g->max_waiting < 1 || g->max_waiting > 65535)
-        return kl_fail(err, KL_CONFIG, "token", "max_waiting must be 1 to 65535");
+        return kl_fail(err, KL_CONFIG, "token", "max-waiting must be 1 to 65535");
     if (g->deadline_ms < 1 || g->slow_deadline_ms < 1)
-        return kl_fail(err, KL_CONFIG, "token", "deadlines must be at least 1 ms");
+        return kl_fail(err, KL_CONFIG, "token", "deadline and slow-deadline must be at least 1 ms");
     return KL_OK;
 }
 
@@ -54,10 +56,10 @@ static enum kl_code copy_settings(struct kl_client *c, const struct kl_token_con
         {w->name, sizeof w->name, g->name, "name"},
         {w->module, sizeof w->module, g->module, "module"},
         {w->uri, sizeof w->uri, g->uri, "uri"},
-        {w->pin_source, sizeof w->pin_source, g->pin_source, "pin_source"},
-        {w->init_args, sizeof w->init_args, g->init_args, "init_args"},
-        {w->store_dir, sizeof w->store_dir, g->store_dir, "store_dir"},
-        {w->state_dir, sizeof w->state_dir, g->state_dir, "state_dir"},
+        {w->pin_source, sizeof w->pin_source, g->pin_source, "pin-source"},
+        {w->init_args, sizeof w->init_args, g->init_args, "init-args"},
+        {w->store_dir, sizeof w->store_dir, g->store_dir, "store-dir"},
+        {w->state_dir, sizeof w->state_dir, g->state_dir, "state-dir"},
         {c->worker, sizeof c->worker, g->worker, "worker"},
     };
     for (size_t i = 0; i < KL_COUNT(texts); i++) {
@@ -88,7 +90,7 @@ static enum kl_code keep_pin(struct kl_client *c, struct kl_err *err)
     char *end;
     long fd = strtol(source + 3, &end, 10);
     if (end == source + 3 || *end != 0 || fd < 0 || fd > 65535)
-        return kl_fail(err, KL_CONFIG, "token", "pin_source fd:N needs a number");
+        return kl_fail(err, KL_CONFIG, "token", "pin-source fd:N needs a descriptor's number");
     return kl_spawn_keep_pin((int)fd, &c->pin_fd, err);
 }
 
