@@ -140,15 +140,9 @@ enum kl_code kl_chain_write_head(int fd, const struct kl_chain_point *at, struct
     return kl_chain_write_at(fd, text, sizeof text, 0, err);
 }
 
-enum kl_code kl_chain_read_head(const char *path, struct kl_chain_point *ret, struct kl_err *err)
+enum kl_code kl_chain_parse_head(const char *text, size_t n, struct kl_chain_point *ret,
+                                 struct kl_err *err)
 {
-    KL_AUTO(char) text = NULL;
-    size_t n = 0;
-    enum kl_code code = kl_io_read_file(path, 4096, &text, &n, err);
-    if (code != KL_OK)
-        return code;
-    if (n == 0)
-        return kl_fail(err, KL_NOT_FOUND, "head", "the head file %s is empty", path);
     KL_AUTO(json) json = NULL;
     int64_t seq = -1, size = -1;
     const char *chain = NULL;
@@ -158,9 +152,23 @@ enum kl_code kl_chain_read_head(const char *path, struct kl_chain_point *ret, st
         kl_json_int(json, "size", 0, INT64_MAX, &size, NULL) != KL_OK ||
         kl_json_string(json, "chain", &chain, NULL) != KL_OK || seq < 0 || size < 0 ||
         chain == NULL || kl_unhex(chain, at.chain, sizeof at.chain) != KL_OK)
-        return kl_fail(err, KL_CORRUPT, "head", "%s is not the head file of a log", path);
+        return kl_fail(err, KL_CORRUPT, "head", "this is not the head of a log");
     at.seq = (uint64_t)seq;
     at.size = (uint64_t)size;
     *ret = at;
+    return KL_OK;
+}
+
+enum kl_code kl_chain_read_head(const char *path, struct kl_chain_point *ret, struct kl_err *err)
+{
+    KL_AUTO(char) text = NULL;
+    size_t n = 0;
+    enum kl_code code = kl_io_read_file(path, 4096, &text, &n, err);
+    if (code != KL_OK)
+        return code;
+    if (n == 0)
+        return kl_fail(err, KL_NOT_FOUND, "head", "the head file %s is empty", path);
+    if (kl_chain_parse_head(text, n, ret, NULL) != KL_OK)
+        return kl_fail(err, KL_CORRUPT, "head", "%s is not the head file of a log", path);
     return KL_OK;
 }

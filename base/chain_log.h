@@ -47,9 +47,10 @@ struct kl_chain_log;
 /** Called on the writer thread, in order: KL_OK = the record is on disk. Must not block. */
 typedef void kl_chain_done(void *arg, enum kl_code code);
 
-/** Sign `n` bytes for a checkpoint; called on a thread of its own, may block for the time of one
- * token call. Appends the raw signature. On failure the checkpoint is put off to the next occasion;
- * records go on. `alg` is its JOSE name ("ES256"). */
+/** Sign `n` bytes for a checkpoint; called on a thread of its own (the last one, in kl_chain_close,
+ * on the writer's), may block for the time of one token call. Appends the raw signature. On failure
+ * the checkpoint is put off to the next occasion; records go on. `alg` is its JOSE name ("ES256").
+ */
 struct kl_chain_signer {
     enum kl_code (*sign)(void *arg, const void *bytes, size_t n, struct kl_buf *ret_signature,
                          struct kl_err *err);
@@ -64,8 +65,9 @@ struct kl_chain_config {
     const struct kl_chain_signer *signer; /* NULL = no checkpoints */
     unsigned checkpoint_records; /* a checkpoint after so many records (0 = only by time) … */
     int64_t checkpoint_ms;       /* … or so long after the first record that none covers */
-    size_t max_waiting;          /* kl_chain_append answers KL_TOKEN_BUSY above */
-    int64_t gather_us; /* longest wait for records that kl_chain_expect announced; 0 = none */
+    size_t max_waiting;          /* records; kl_chain_append answers KL_TOKEN_BUSY above */
+    int64_t gather_us; /* longest wait for announced records (kl_chain_expect), and once more while
+                          a burst goes on; 0 = neither */
 };
 
 /** Open or create; follows the lines behind the head's. KL_CORRUPT (the caller decides; *ret is
@@ -79,7 +81,8 @@ enum kl_code kl_chain_open(const struct kl_chain_config *config, struct kl_chain
  * KL_CORRUPT. */
 enum kl_code kl_chain_open_after_loss(const struct kl_chain_config *config,
                                       struct kl_chain_log **ret, struct kl_err *err) KL_MUST_USE;
-/** Write what waits, write a last checkpoint, end the thread, free. */
+/** Write what waits, write a last checkpoint when lines stand behind the newest one, end the
+ * threads, free. Blocks, for a token call too. Nobody may append any more. */
 void kl_chain_close(struct kl_chain_log *log);
 
 /** Queue one record: the members of a JSON object without the braces (`"a":1,"b":"x"`), n bytes (at
@@ -116,6 +119,15 @@ struct kl_chain_report {
  * unfinished last line is not a fault. */
 enum kl_code kl_chain_verify(const char *path, const char *head_path, EVP_PKEY *key,
                              struct kl_chain_report *ret, struct kl_err *err) KL_MUST_USE;
+
+/** A mark is a copy of a head file's line, kept elsewhere. Does the log still hold the line that it
+ * knows, at its place? KL_CORRUPT when it was cut, is another one or is gone. Reads a few
+ * bytes, whatever the size. */
+enum kl_code kl_chain_check_mark(const char *path, const char *mark, size_t n,
+                                 struct kl_err *err) KL_MUST_USE;
+/** The sequence number in a mark. KL_CORRUPT. */
+enum kl_code kl_chain_mark_seq(const char *mark, size_t n, uint64_t *ret,
+                               struct kl_err *err) KL_MUST_USE;
 
 KL_AUTO_DEFINE(chain_log, struct kl_chain_log, kl_chain_close);
 

@@ -51,6 +51,34 @@ static bool ends_there(int fd, const struct kl_chain_point *at)
            memcmp(found, expected, sizeof found) == 0;
 }
 
+enum kl_code kl_chain_mark_seq(const char *mark, size_t n, uint64_t *ret, struct kl_err *err)
+{
+    struct kl_chain_point at;
+    enum kl_code code = kl_chain_parse_head(mark, n, &at, err);
+    if (code == KL_OK)
+        *ret = at.seq;
+    return code;
+}
+
+enum kl_code kl_chain_check_mark(const char *path, const char *mark, size_t n, struct kl_err *err)
+{
+    struct kl_chain_point at;
+    enum kl_code code = kl_chain_parse_head(mark, n, &at, err);
+    if (code != KL_OK || at.seq == 0)
+        return code;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0 && errno != ENOENT)
+        return kl_fail_errno(err, "open", "%s cannot be opened", path);
+    bool there = fd >= 0 && ends_there(fd, &at);
+    if (fd >= 0)
+        (void)close(fd);
+    return there ? KL_OK
+                 : kl_fail(err, KL_CORRUPT, "chain",
+                           "%s lacks record %llu, which the service had written: the log was cut, "
+                           "or is another one",
+                           path, (unsigned long long)at.seq);
+}
+
 static bool last_is_checkpoint(int fd, const struct kl_chain_point *at)
 {
     char tail[4096];

@@ -40,6 +40,8 @@ void kl_chain_put_signed(const struct kl_chain_point *at, struct kl_buf *out);
 
 /** Write the head file in place: always the same number of bytes. */
 enum kl_code kl_chain_write_head(int fd, const struct kl_chain_point *at, struct kl_err *err);
+enum kl_code kl_chain_parse_head(const char *text, size_t n, struct kl_chain_point *ret,
+                                 struct kl_err *err);
 /** KL_NOT_FOUND when the file is missing or empty, KL_CORRUPT when it is no head. */
 enum kl_code kl_chain_read_head(const char *path, struct kl_chain_point *ret, struct kl_err *err);
 

@@ -18,6 +18,7 @@ enum { MAX_KEYS = 16 };
 /* What is known besides the log itself. */
 struct evidence {
     char *log, *head; /* paths; head may be NULL */
+    char *state;      /* the service's state folder, may be NULL */
     EVP_PKEY *keys[MAX_KEYS];
     size_t key_count;
     const char *key_source; /* NULL = signatures cannot be checked */
@@ -30,6 +31,7 @@ static void evidence_done(struct evidence *e)
 {
     free(e->log);
     free(e->head);
+    free(e->state);
     for (size_t i = 0; i < e->key_count; i++)
         EVP_PKEY_free(e->keys[i]);
 }
@@ -53,6 +55,9 @@ static enum kl_code find_log(const struct kl_cmd *cmd, struct evidence *e, struc
     if (code == KL_OK && head == NULL &&
         kl_conf_lookup(config, "audit", "head", true, &e->head, NULL) != KL_OK)
         e->head = NULL;
+    if (code == KL_OK &&
+        kl_conf_lookup(config, "service", "state-dir", true, &e->state, NULL) != KL_OK)
+        e->state = NULL;
     return code;
 }
 
@@ -208,6 +213,24 @@ static enum kl_code check_against_service(const struct evidence *e, struct kl_ch
     return KL_OK;
 }
 
+/* The service left a mark in its state folder when it last looked after itself: it shows a tail
+ * that was cut together with the head file while the service was down. */
+static enum kl_code check_against_mark(const struct evidence *e, struct kl_chain_report *report,
+                                       struct kl_err *err)
+{
+    KL_AUTO(char) path = NULL;
+    KL_AUTO(char) mark = NULL;
+    size_t n = 0;
+
+    if (e->state == NULL || kl_target_format(&path, err, "%s/audit-mark", e->state) != KL_OK ||
+        kl_io_read_file(path, 1024, &mark, &n, NULL) != KL_OK)
+        return KL_OK;
+    enum kl_code code = kl_chain_check_mark(e->log, mark, n, err);
+
+    report->tail_missing = report->tail_missing || code == KL_CORRUPT;
+    return code;
+}
+
 /* Under each key in turn: after the audit key was replaced, one of them made the log's signatures.
  */
 static enum kl_code verify(const struct evidence *e, struct kl_chain_report *ret,
@@ -273,6 +296,8 @@ static enum kl_code run_verify(struct kl_cmd *cmd, struct kl_err *err)
 
     if (code == KL_OK) {
         code = verify(&e, &report, err);
+        if (code == KL_OK)
+            code = check_against_mark(&e, &report, err);
         if (code == KL_OK)
             code = check_against_service(&e, &report, err);
         if (code == KL_OK || code == KL_CORRUPT) {

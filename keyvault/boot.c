@@ -117,10 +117,14 @@ static enum kl_code open_authenticator(struct kl_running *r, struct kl_err *err)
     return code;
 }
 
-static enum kl_code open_audit(struct kl_running *r, bool accept_loss, struct kl_err *err)
+static enum kl_code open_audit(struct kl_running *r, struct kl_mark_accept accept,
+                               struct kl_err *err)
 {
-    enum kl_code code = kl_audit_log_open(r->config->audit, r->service.audit_key, accept_loss,
-                                          &r->service.audit, err);
+    enum kl_code code = kl_mark_check(&r->service, accept, err);
+    if (code != KL_OK)
+        return code;
+    code = kl_audit_log_open(r->config->audit, r->service.audit_key, accept.audit_loss,
+                             &r->service.audit, err);
     if (code == KL_CORRUPT)
         return kl_err_prefix(err,
                              "the audit log was tampered with or its end is missing (look at it "
@@ -166,7 +170,7 @@ static enum kl_code open_http(struct kl_running *r, struct kl_err *err)
     return kl_http_server_start(&config, &r->http, err);
 }
 
-enum kl_code kl_boot(const struct kl_config *config, bool accept_audit_loss,
+enum kl_code kl_boot(const struct kl_config *config, struct kl_mark_accept accept,
                      struct kl_running **ret, struct kl_err *err)
 {
     struct kl_running *r = calloc(1, sizeof *r);
@@ -189,7 +193,7 @@ enum kl_code kl_boot(const struct kl_config *config, bool accept_audit_loss,
     if (code == KL_OK)
         code = open_authenticator(r, err);
     if (code == KL_OK)
-        code = open_audit(r, accept_audit_loss, err);
+        code = open_audit(r, accept, err);
     if (code == KL_OK)
         code = open_threads(r, err);
     if (code == KL_OK)
@@ -229,6 +233,16 @@ static int64_t longest_call_ms(const struct kl_config *c)
     return longest + STOP_SLACK_MS;
 }
 
+/* What is not marked now is looked for from the last minute's mark on. */
+static void close_audit(struct kl_service *s)
+{
+    struct kl_err err;
+    bool open = s->audit != NULL;
+    kl_audit_log_close(s->audit);
+    if (open && kl_mark_set(s, &err) != KL_OK)
+        kl_log_err(KL_LOG_WARNING, "the audit log's end is not marked", &err);
+}
+
 void kl_boot_stop(struct kl_running *r)
 {
     struct kl_service *s = &r->service;
@@ -237,7 +251,7 @@ void kl_boot_stop(struct kl_running *r)
     kl_housekeeping_free(r->housekeeping);
     kl_jobs_stop(s->jobs);
     kl_authenticator_free(s->authenticator);
-    kl_audit_log_close(s->audit);
+    close_audit(s);
     for (size_t i = 0; i < s->token_count; i++)
         kl_token_close(s->tokens[i]);
     kl_gate_free(s->gate);

@@ -2,16 +2,14 @@
 #ifndef KL_KEYVAULT_BOOT_H
 #define KL_KEYVAULT_BOOT_H
 
-#include "keyvault/config.h"
-
-#include <stdbool.h>
+#include "keyvault/mark.h"
 
 struct kl_running; /* opaque */
 
 /** Start everything: lock of the state folder, tokens, model, reconciliation, system keys, audit
  * log, threads, HTTPS. Serves when this returns KL_OK. A token that is down is no failure once the
  * service was set up on it. KL_CONFLICT when another kluisd runs on the state folder. */
-enum kl_code kl_boot(const struct kl_config *config, bool accept_audit_loss,
+enum kl_code kl_boot(const struct kl_config *config, struct kl_mark_accept accept,
                      struct kl_running **ret, struct kl_err *err) KL_MUST_USE;
 /** Read certificate and key again; the old ones stay when the new ones are bad. */
 void kl_boot_reload(struct kl_running *r);

@@ -2,9 +2,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keyvault/mark.h"
 
 #include <pthread.h>
-#include <time.h>
 
 #define LOOK_MS  500
 #define SWEEP_MS 60000
@@ -55,6 +55,8 @@ static void sweep(struct kl_service *s)
     unsigned purged = 0;
     if (kl_model_tick(s->model, &err) != KL_OK)
         kl_log_err(KL_LOG_WARNING, "trusted clock", &err);
+    if (kl_mark_set(s, &err) != KL_OK)
+        kl_log_err(KL_LOG_WARNING, "the audit log's end is not marked", &err);
     if (kl_model_sweep(s->model, &purged, &err) != KL_OK)
         kl_log_err(KL_LOG_WARNING, "sweep", &err);
     if (purged > 0)
@@ -64,11 +66,7 @@ static void sweep(struct kl_service *s)
 /* False when the thread is to end. */
 static bool pause_ms(struct kl_housekeeping *h, long ms)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += ms * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    const struct timespec until = kl_clock_deadline(ms * 1000);
     (void)pthread_mutex_lock(&h->lock);
     if (!h->stopping)
         (void)pthread_cond_timedwait(&h->wake, &h->lock, &until);

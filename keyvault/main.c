@@ -12,7 +12,8 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_EXISTS = 4 };
 
 struct options {
     const char *config, *bootstrap, *secret_file;
-    int check_config, print_config, sample_config, version, accept_audit_loss, help;
+    int check_config, print_config, sample_config, version, accept_audit_loss,
+        accept_older_database, help;
 };
 
 static const char usage_text[] =
@@ -23,7 +24,9 @@ static const char usage_text[] =
     "       kluisd --sample-config                                   every setting, explained\n"
     "       kluisd --version\n"
     "       kluisd --config FILE --accept-audit-loss                 serve although the end of the\n"
-    "                                                                audit log is missing\n";
+    "                                                                audit log is missing\n"
+    "       kluisd --config FILE --accept-older-database             serve with a database that was\n"
+    "                                                                put back from a copy\n";
 
 static bool parse_options(int argc, char **argv, struct options *o)
 {
@@ -36,6 +39,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
         {"sample-config", no_argument, &o->sample_config, 1},
         {"version", no_argument, &o->version, 1},
         {"accept-audit-loss", no_argument, &o->accept_audit_loss, 1},
+        {"accept-older-database", no_argument, &o->accept_older_database, 1},
         {"help", no_argument, &o->help, 1},
         {NULL, 0, NULL, 0},
     };
@@ -79,7 +83,7 @@ static int sample_config(void)
     return print_and_free(&text);
 }
 
-static int serve(const struct kl_config *config, bool accept_audit_loss)
+static int serve(const struct kl_config *config, struct kl_mark_accept accept)
 {
     struct kl_running *running = NULL;
     struct kl_err err = {.code = KL_OK};
@@ -89,7 +93,7 @@ static int serve(const struct kl_config *config, bool accept_audit_loss)
     (void)sigaddset(&wanted, SIGINT);
     (void)sigaddset(&wanted, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &wanted, NULL); /* before any thread, so that all inherit it */
-    if (kl_boot(config, accept_audit_loss, &running, &err) != KL_OK)
+    if (kl_boot(config, accept, &running, &err) != KL_OK)
         return failed(&err);
     int signal_number = 0;
     while (sigwait(&wanted, &signal_number) == 0 && signal_number == SIGHUP)
@@ -119,7 +123,8 @@ static int run_with_config(const struct options *o)
             (void)failed(&err);
         return code == KL_OK ? EXIT_OK : code == KL_EXISTS ? EXIT_EXISTS : EXIT_FAILED;
     }
-    return serve(config, o->accept_audit_loss != 0);
+    return serve(config, (struct kl_mark_accept){.audit_loss = o->accept_audit_loss != 0,
+                                                 .older_database = o->accept_older_database != 0});
 }
 
 int main(int argc, char **argv)

@@ -48,6 +48,12 @@ enum kl_code kl_model_note_get(struct kl_model *m, const char *name, char **ret,
 enum kl_code kl_model_note_put(struct kl_model *m, const char *name, const char *value,
                                struct kl_err *err) KL_MUST_USE;
 
+/** How far the audit log had come when this was last put (mark.h), under a MAC. KL_NOT_FOUND,
+ * KL_CORRUPT when it was changed by a foreign hand. Token call. */
+enum kl_code kl_model_mark_get(struct kl_model *m, char **ret, struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_model_mark_put(struct kl_model *m, const char *text,
+                               struct kl_err *err) KL_MUST_USE;
+
 /* --- principals --- */
 
 enum kl_role { KL_ROLE_ADMINISTRATOR = 1, KL_ROLE_AUDITOR = 2 }; /* bits */
