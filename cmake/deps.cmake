@@ -1,4 +1,4 @@
-# The dependencies of design.md section 7, each as one imported target.
+# The libraries that kluis builds on, each as one imported target.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET libssl>=3.0 libcrypto>=3.0)

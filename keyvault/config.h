@@ -14,7 +14,7 @@ struct kl_service_config {
     int64_t max_body, max_header, max_connections, max_per_address;
     int64_t handshake_ms, request_ms, idle_ms, token_lifetime_ms;
     int64_t
-        wrap_proof_ms; /* design.md section 4.9: age of the last proof that lets a wrap through */
+        wrap_proof_ms; /* a wrap is let through while its key's last proof is younger (gate.h) */
 };
 
 struct kl_audit_config {

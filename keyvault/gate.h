@@ -1,6 +1,7 @@
-/* What stands before a key operation: the table of enabled, nbf, exp and key_ops, and the wrap gate
- * (design.md section 4.9): nothing is encrypted under a key version whose private half did not
- * prove itself on the token within the last minute. Thread safe. */
+/* What stands before a key operation: the table of enabled, nbf, exp and key_ops, and the wrap
+ * gate: nothing is encrypted under a key version whose private half did not prove itself on the
+ * token within the setting wrap-proof. Encrypting needs the public half only, so without the gate
+ * data could go under a key that the token has lost. Thread safe. */
 #ifndef KL_KEYVAULT_GATE_H
 #define KL_KEYVAULT_GATE_H
 

@@ -24,8 +24,11 @@
 enum kl_key_type { KL_KEY_RSA = 1, KL_KEY_EC };
 enum kl_curve { KL_CURVE_NONE, KL_CURVE_P256, KL_CURVE_P384, KL_CURVE_P521 };
 
-/** Key profiles, design.md section 4.7. */
-enum kl_profile { KL_PROFILE_FIXED = 1, KL_PROFILE_DOMAIN };
+/** Whether a private key can leave its token. Set when it is made, for good. */
+enum kl_profile {
+    KL_PROFILE_FIXED = 1, /* never: CKA_EXTRACTABLE is false */
+    KL_PROFILE_DOMAIN,    /* only wrapped under the token's domain key (CKA_WRAP_WITH_TRUSTED) */
+};
 
 /** Token-side algorithms; pkcs11/worker/mech.c has one row for each. */
 enum kl_token_alg {
@@ -51,7 +54,7 @@ enum kl_token_call {
     KL_CALL_DECRYPT, /* key, alg, input = ciphertext of modulus size; out = plaintext. Every failure
                         of the data itself is KL_DECRYPT_FAILED */
     KL_CALL_SIGN,    /* key, alg, input = digest; out = signature */
-    KL_CALL_RANDOM,  /* count; out = that many bytes */
+    KL_CALL_RANDOM,  /* count; out = that many bytes. KL_TOO_BIG above KL_TOKEN_MAX_INPUT */
     KL_CALL_MAC,     /* input; out = 32 bytes HMAC-SHA-256 under the token's domain MAC key (made on
                         first use where the token can) */
     KL_CALL_FIND,    /* key.id; out = SPKI DER; KL_TOKEN_KEY_MISSING, KL_TOKEN_AMBIGUOUS */
@@ -67,7 +70,8 @@ enum kl_token_call {
                        input = that blob; out = SPKI DER. Checked by read-back and round trip
                        before it counts, destroyed otherwise */
     KL_CALL_LIST,   /* out: as many struct kl_token_listed as fit, from `offset` on, of all private
-                       keys */
+                       keys; none = the end. A zero fingerprint: a key that is not of ours, or two
+                       under one id */
     KL_CALL_COUNT
 };
 
@@ -94,8 +98,8 @@ struct kl_token_request {
     struct kl_key_ref key;
     struct kl_key_spec spec;
     uint64_t mechanism; /* CK_MECHANISM_TYPE of a wrapped blob */
-    uint32_t count;     /* KL_CALL_RANDOM */
-    uint32_t offset;    /* KL_CALL_LIST */
+    uint32_t count;     /* KL_CALL_RANDOM: bytes */
+    uint32_t offset;    /* KL_CALL_LIST: keys to leave out; 0 = look at the token anew */
     const void *input;  /* borrowed until submit returns */
     size_t input_len;   /* at most KL_TOKEN_MAX_INPUT */
 };
@@ -108,10 +112,15 @@ struct kl_token_reply {
     uint64_t mechanism;
 };
 
-/** Comes exactly once for each accepted call, on the supervisor's thread; must not block. */
+/** Comes exactly once for each accepted call, on the supervisor's thread, perhaps before submit has
+ * returned; must not block. Beside what enum kl_token_call names, any call may end with
+ * KL_TOKEN_UNAVAILABLE (the worker died, missed the deadline, or the token is closed) or with
+ * KL_TOKEN_UNSUPPORTED (the token or the key cannot do this), and each with a key in it with
+ * KL_TOKEN_KEY_MISSING. */
 typedef void kl_token_done(void *arg, struct kl_token_reply *reply);
 
-/** What a probe by doing found (design.md section 4.3). */
+/** What a probe found by trying; but for rsa_bits_ok, which are the mechanism's limits (to make a
+ * 4096-bit key takes seconds). */
 struct kl_token_caps {
     uint32_t algs; /* bit (1 << enum kl_token_alg): works, natively or by raw RSA + software OAEP */
     uint32_t native_algs;   /* the subset that the token does by itself */
@@ -131,7 +140,7 @@ enum kl_token_state {
     KL_TOKEN_STARTING,
     KL_TOKEN_READY,
     KL_TOKEN_DOWN,        /* worker gone or token not there; being tried again */
-    KL_TOKEN_PIN_REFUSED, /* latched: stays until an operator acts */
+    KL_TOKEN_PIN_REFUSED, /* latched: stays until an operator acts (pkcs11/README.md, PINs) */
 };
 
 struct kl_token_status {
@@ -190,26 +199,29 @@ enum kl_code kl_token_open(const struct kl_token_config *config, int64_t wait_ms
 
 /** Hand a call over; never blocks on the token. Not KL_OK = `done` will not come:
  * KL_TOKEN_UNAVAILABLE (down), KL_TOKEN_BUSY (too many in flight), KL_TOKEN_PIN (latched),
- * KL_TOO_BIG. */
+ * KL_TOO_BIG (input), KL_BAD_INPUT (no such call). Any thread. */
 static inline enum kl_code kl_token_submit(struct kl_token *t, const struct kl_token_request *req,
                                            kl_token_done *done, void *arg, struct kl_err *err)
 {
     return t->ops->submit(t, req, done, arg, err);
 }
 
+/** A copy of the state as it is now. Any thread. */
 static inline void kl_token_status(struct kl_token *t, struct kl_token_status *ret)
 {
     t->ops->status(t, ret);
 }
 
-/** Fail what is in flight, end the worker, free. */
+/** End the worker (which may finish what it is at, for a few seconds), fail what is in flight,
+ * free. Blocks; not from a `done` callback. */
 static inline void kl_token_close(struct kl_token *t)
 {
     t->ops->close(t);
 }
 
-/** submit and wait. *ret_output (may be NULL pointer if not wanted) is the caller's. Not from a
- * `done` callback or an I/O thread. */
+/** Submit and wait for the answer; its code, and its error in *err. *ret_output is the caller's, to
+ * be freed with kl_secret_free; either ret may be NULL when not wanted. Not from a `done` callback
+ * or an I/O thread. */
 enum kl_code kl_token_call(struct kl_token *t, const struct kl_token_request *req,
                            struct kl_secret **ret_output, uint64_t *ret_mechanism,
                            struct kl_err *err) KL_MUST_USE;

@@ -1,6 +1,6 @@
 /* Client of the key service's HTTPS API, for the backup layer and the CLI. Written apart from the
- * server's codec on purpose (style.md section 8): both are tested against recorded exchanges of
- * foreign clients.
+ * server's codec on purpose: a mistake shared by both sides would pass every test of ours. The
+ * server answers to foreign clients too (tests/clients/).
  *
  * Logs in as Key Vault clients do: 401 challenge, then OAuth 2.0 client credentials at the
  * configured authority (never at one that a challenge names on another host), token kept in memory

@@ -119,7 +119,8 @@ enum kl_code kl_authorize(const struct kl_caller *caller, enum kl_scope scope,
                           const char *operation, struct kl_err *err) KL_MUST_USE;
 
 /** Value of WWW-Authenticate for a request to `origin` (host, port of the matched vault origin, or
- * the service's): key-vault-api section 7.1. */
+ * the service's): Bearer authorization="https://ORIGIN/TENANT", resource="https://PARENT", with the
+ * parent of kl_origin_parent. NUL-terminated, cut off at `room` bytes. */
 void kl_challenge(const struct kl_authenticator *a, const struct kl_origin *origin, char *out,
                   size_t room);
 

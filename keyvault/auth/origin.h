@@ -18,7 +18,7 @@ void kl_origin_put(struct kl_buf *b, const struct kl_origin *origin);
 
 /** The host less its first label, as a text rule (127.0.0.1 -> 0.0.1), or the host itself when it
  * has only one label or is IPv6. Borrowed from `host`. This is the `resource` of the challenge:
- * SDKs want the request's host to end in "." and it (key-vault-api section 7.1). */
+ * the Azure SDKs refuse a challenge unless the request's host ends in "." and it. */
 const char *kl_origin_parent(const char *host);
 
 /** Whether an audience belongs to an origin: https://host or its parent, with or without the port,
