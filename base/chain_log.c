@@ -253,19 +253,6 @@ static bool checkpoint_is_due(const struct kl_chain_log *log)
             kl_clock_mono_ms() >= log->checkpoint_due_ms);
 }
 
-static struct timespec from_now(int64_t us)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += us / 1000000;
-    t.tv_nsec += us % 1000000 * 1000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_nsec -= 1000000000;
-        t.tv_sec++;
-    }
-    return t;
-}
-
 /* Until there is something to do; with the lock held. */
 static void wait_for_more(struct kl_chain_log *log)
 {
@@ -274,7 +261,7 @@ static void wait_for_more(struct kl_chain_log *log)
         (void)pthread_cond_wait(&log->more, &log->lock);
     } else {
         int64_t left = log->checkpoint_due_ms - kl_clock_mono_ms();
-        struct timespec until = from_now((left < 1 ? 1 : left) * 1000);
+        struct timespec until = kl_clock_deadline((left < 1 ? 1 : left) * 1000);
         (void)pthread_cond_timedwait(&log->more, &log->lock, &until);
     }
     log->asleep = false;
@@ -301,7 +288,7 @@ static void gather(struct kl_chain_log *log)
 {
     if (log->gather_us == 0)
         return;
-    struct timespec until = from_now(log->gather_us);
+    struct timespec until = kl_clock_deadline(log->gather_us);
     log->gathering = true;
     while (worth_waiting(log) && pthread_cond_timedwait(&log->more, &log->lock, &until) == 0)
         ;

@@ -29,6 +29,19 @@ int64_t kl_clock_mono_ms(void)
     return read_ms(CLOCK_BOOTTIME) + atomic_load_explicit(&mono_shift_ms, memory_order_relaxed);
 }
 
+struct timespec kl_clock_deadline(int64_t us)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += (time_t)(us / 1000000);
+    t.tv_nsec += (long)(us % 1000000) * 1000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
 void kl_clock_shift(int64_t wall_seconds, int64_t mono_ms)
 {
     (void)atomic_fetch_add(&wall_shift_ms, wall_seconds * 1000);

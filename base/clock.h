@@ -4,6 +4,7 @@
 #define KL_BASE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 /** Wall clock: seconds since 1970-01-01 UTC. */
 int64_t kl_clock_unix(void);
@@ -11,6 +12,9 @@ int64_t kl_clock_unix(void);
 int64_t kl_clock_unix_ms(void);
 /** Monotonic milliseconds since boot, counting time asleep (CLOCK_BOOTTIME); never steps. */
 int64_t kl_clock_mono_ms(void);
+/** The moment so many microseconds (not negative) from now, of CLOCK_MONOTONIC: what a condition
+ * with that clock is told to wait until. Tests do not move it. */
+struct timespec kl_clock_deadline(int64_t us);
 /** For tests: add this many seconds to the wall clock, and milliseconds to the monotonic one, from
  * now on. */
 void kl_clock_shift(int64_t wall_seconds, int64_t mono_ms);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 static enum kl_code copy_setting(char *out, size_t room, const char *value, const char *key,
@@ -239,14 +238,7 @@ static const struct kl_token_ops client_ops = {
 
 static void wait_until_started(struct kl_client *c, int64_t wait_ms)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(wait_ms / 1000);
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    const struct timespec until = kl_clock_deadline(wait_ms * 1000);
     (void)pthread_mutex_lock(&c->lock);
     while (c->status.state == KL_TOKEN_STARTING &&
            pthread_cond_timedwait(&c->left_starting, &c->lock, &until) == 0)

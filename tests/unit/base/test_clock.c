@@ -35,11 +35,28 @@ static void test_base_clock__shift(void **state)
     assert_true(kl_clock_mono_ms() >= mono);
 }
 
+static void test_base_clock__deadline(void **state)
+{
+    static const int64_t rows[] = {0, 1, 999999, 1000000, 61 * 1000000LL + 999999};
+    (void)state;
+    for (size_t i = 0; i < KL_COUNT(rows); i++) {
+        struct timespec before, after;
+        (void)clock_gettime(CLOCK_MONOTONIC, &before);
+        struct timespec t = kl_clock_deadline(rows[i]);
+        (void)clock_gettime(CLOCK_MONOTONIC, &after);
+        int64_t us = t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+        assert_in_range(t.tv_nsec, 0, 999999999);
+        assert_in_range(us, before.tv_sec * 1000000LL + before.tv_nsec / 1000 + rows[i],
+                        after.tv_sec * 1000000LL + after.tv_nsec / 1000 + rows[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base_clock__iso),
         cmocka_unit_test(test_base_clock__shift),
+        cmocka_unit_test(test_base_clock__deadline),
     };
     return cmocka_run_group_tests_name("base.clock", tests, NULL, NULL);
 }
