@@ -121,7 +121,7 @@ static bool read_options(int argc, char **argv, struct options *o)
                          (!o->domain_key || o->so_pin_file != NULL));
 }
 
-static int usage(void)
+static void put_usage(FILE *to)
 {
     (void)fputs(
         "usage: kluis-tokend --probe --module FILE --uri URI --pin-file FILE\n"
@@ -129,8 +129,7 @@ static int usage(void)
         "                    --pin-file FILE\n"
         "       both also take --init-args TEXT, --store-dir DIR, --state-dir DIR\n"
         "kluisd starts its workers itself.\n",
-        stderr);
-    return KL_EXIT_USAGE;
+        to);
 }
 
 static int exit_status(enum kl_code code)
@@ -155,8 +154,14 @@ int main(int argc, char **argv)
     struct kl_err err = {.code = KL_OK};
     harden();
     kl_log_setup("kluis-tokend", KL_LOG_INFO);
-    if (!read_options(argc, argv, &o))
-        return usage();
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        put_usage(stdout);
+        return 0;
+    }
+    if (!read_options(argc, argv, &o)) {
+        put_usage(stderr);
+        return KL_EXIT_USAGE;
+    }
     if (o.worker)
         _exit(run_worker()); /* exit handlers of vendor modules crash */
     enum kl_code code = o.probe ? kl_ceremony_probe(&o.conf, &err)
