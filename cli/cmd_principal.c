@@ -6,6 +6,8 @@
 #include "cli/target.h"
 #include "cli/value.h"
 
+#include "base/io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -115,8 +117,12 @@ static enum kl_code write_secret(const json_t *answer, int fd, const char *path,
 
     if (code == KL_OK && secret == NULL)
         code = kl_fail(err, KL_CORRUPT, NULL, "the service's answer holds no client secret");
-    if (code == KL_OK && (dprintf(fd, "%s\n", secret) < 0 || fsync(fd) != 0))
-        code = kl_fail_errno(err, "write", "cannot write %s", path);
+    if (code == KL_OK) /* not dprintf, whose buffer is not wiped */
+        code = kl_io_write_all(fd, secret, strlen(secret), err);
+    if (code == KL_OK)
+        code = kl_io_write_all(fd, "\n", 1, err);
+    if (code == KL_OK && fsync(fd) != 0)
+        code = kl_fail_errno(err, "fsync", "cannot write %s", path);
     return code;
 }
 
