@@ -99,8 +99,9 @@ enum kl_code kl_stream_encrypt(struct kl_cmd *cmd, struct kl_err *err)
                        "--key takes the URL of a key, https://VAULT/keys/NAME, with or without "
                        "/VERSION");
     if (path_or_null(kl_cmd_value(cmd, "out")) == NULL && isatty(STDOUT_FILENO))
-        return kl_fail(err, KL_USAGE, NULL,
-                       "a container is no text for a terminal: name a file with -o, or redirect");
+        return kl_fail(
+            err, KL_USAGE, NULL,
+            "a container is no text for a terminal: name a file with --out, or redirect");
     enum kl_code code = kl_cmd_client(cmd, &client, err);
     if (code != KL_OK)
         return code;

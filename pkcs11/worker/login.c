@@ -30,7 +30,7 @@ static enum kl_code latch_path(const struct kl_worker *w, char out[static 256], 
         if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", *p) == NULL)
             *p = '_';
     if (snprintf(out, 256, "%s/pin-refused-%s", w->conf.state_dir, name) >= 256)
-        return kl_fail(err, KL_CONFIG, "state_dir", "the path of state_dir is too long");
+        return kl_fail(err, KL_CONFIG, "state-dir", "the path of state-dir is too long");
     return KL_OK;
 }
 

@@ -69,7 +69,7 @@ enum kl_code kl_slot_find(const struct kl_module *m, const char *uri_text, CK_SL
         return kl_fail(err, KL_TOKEN_UNAVAILABLE, "C_GetTokenInfo",
                        "no initialised token matches %s", uri_text);
     if (matches > 1)
-        return kl_fail(err, KL_TOKEN_AMBIGUOUS, "C_GetTokenInfo", "%lu tokens match %s", matches,
-                       uri_text);
+        return kl_fail(err, KL_TOKEN_AMBIGUOUS, "C_GetTokenInfo",
+                       "%lu tokens match %s: let uri say serial= too", matches, uri_text);
     return KL_OK;
 }
