@@ -123,6 +123,6 @@ class Thread(threading.Thread):
             key.versions, key.wraps = [], []
             return
         blob, versions = key.blob
-        key.versions = versions
+        key.versions = list(versions)  # its own: the list beside the blob is what the blob holds
         key.wraps = [w for w in key.wraps if w[0] in versions]
         self.ask(key, "restore", "POST", "/keys/restore", {"value": blob}, leads_to="active")
