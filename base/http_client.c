@@ -154,7 +154,6 @@ static bool build_headers(const struct kl_http_exchange *x, struct curl_slist **
     (void)snprintf(type, sizeof type, "Content-Type:%s%s", x->content_type != NULL ? " " : "",
                    x->content_type != NULL ? x->content_type : "");
     return add_header(ret, "Expect:") && add_header(ret, type) &&
-           (x->extra_header == NULL || add_header(ret, x->extra_header)) &&
            (x->bearer == NULL || add_bearer(ret, x->bearer));
 }
 

@@ -11,14 +11,17 @@
 struct kl_http_client;
 
 struct kl_http_client_config {
-    const char *ca_file; /* NULL = the system's */
-    int64_t connect_ms, total_ms;
-    size_t max_answer_bytes;
-    const char *user_agent;
+    const char *ca_file;     /* NULL = the system's */
+    int64_t connect_ms;      /* to the end of the TLS handshake */
+    int64_t total_ms;        /* of a whole exchange */
+    size_t max_answer_bytes; /* of a body; KL_TOO_BIG above */
+    const char *user_agent;  /* NULL = none is sent */
 };
 
+/** Make a client; the strings are copied. KL_NO_MEMORY. */
 enum kl_code kl_http_client_new(const struct kl_http_client_config *config,
                                 struct kl_http_client **ret, struct kl_err *err) KL_MUST_USE;
+/** Close its connections, free; NULL is fine. */
 void kl_http_client_free(struct kl_http_client *c);
 
 /** Zero it, fill the first part, use it for any number of exchanges. */
@@ -29,12 +32,11 @@ struct kl_http_exchange {
     const void *body;         /* borrowed */
     size_t body_len;
     struct kl_secret *bearer; /* NULL or the token for "Authorization: Bearer"; borrowed */
-    const char *extra_header; /* NULL or one whole "Name: value" line */
     /* out: fill with kl_http_exchange_done at the end */
     long status;
     struct kl_secret *answer;    /* body, never NULL after KL_OK */
     char www_authenticate[1024]; /* "" when absent */
-    int64_t retry_after_ms;      /* -1 when absent */
+    int64_t retry_after_ms;      /* -1 when absent, a date, or more than a day */
     char request_id[40];         /* x-ms-request-id, "" when absent */
 };
 
@@ -42,6 +44,7 @@ struct kl_http_exchange {
  * and cause), KL_TIMEOUT, KL_TOO_BIG. https URLs only: others are KL_BAD_INPUT. */
 enum kl_code kl_http_do(struct kl_http_client *c, struct kl_http_exchange *x,
                         struct kl_err *err) KL_MUST_USE;
+/** Free the answer; what went in is the caller's. */
 void kl_http_exchange_done(struct kl_http_exchange *x);
 
 KL_AUTO_DEFINE(http_client, struct kl_http_client, kl_http_client_free);

@@ -28,13 +28,12 @@ static void serve(struct kl_http_request *req, void *arg)
         kl_http_reply(req, 200, NULL, 0, large, sizeof large);
     } else {
         const char *type = kl_http_header(req, "Content-Type"),
-                   *extra = kl_http_header(req, "X-Extra"),
                    *length = kl_http_header(req, "Content-Length"),
                    *agent = kl_http_header(req, "User-Agent");
-        int len = snprintf(
-            text, sizeof text, "%s %s?%s [%.*s] type=%s auth=%s extra=%s length=%s agent=%s",
-            kl_http_method(req), path, kl_http_query(req), (int)n, body, type ? type : "-",
-            auth ? auth : "-", extra ? extra : "-", length ? length : "-", agent ? agent : "-");
+        int len =
+            snprintf(text, sizeof text, "%s %s?%s [%.*s] type=%s auth=%s length=%s agent=%s",
+                     kl_http_method(req), path, kl_http_query(req), (int)n, body, type ? type : "-",
+                     auth ? auth : "-", length ? length : "-", agent ? agent : "-");
         kl_http_reply(req, 200, NULL, 0, text, (size_t)len);
     }
 }
@@ -86,17 +85,16 @@ static void test_base_http_client__requests_and_answers(void **state)
     assert_int_equal(ask(&scene, "GET", "localhost", "/echo//a%2Fb/../c?q=1", &x, NULL), KL_OK);
     assert_int_equal(x.status, 200);
     assert_string_equal(kl_secret_bytes(x.answer),
-                        "GET /echo//a%2Fb/../c?q=1 [] type=- auth=- extra=- length=- agent=test/1");
+                        "GET /echo//a%2Fb/../c?q=1 [] type=- auth=- length=- agent=test/1");
     x.content_type = "application/json";
     x.body = "{}";
     x.body_len = 2;
     x.bearer = bearer;
-    x.extra_header = "X-Extra: yes";
     static const char *const methods[] = {"POST", "PUT", "PATCH", "DELETE"};
     for (size_t i = 0; i < KL_COUNT(methods); i++) {
         char expected[200];
         (void)snprintf(expected, sizeof expected,
-                       "%s /echo? [{}] type=application/json auth=Bearer tok.en extra=yes length=2 "
+                       "%s /echo? [{}] type=application/json auth=Bearer tok.en length=2 "
                        "agent=test/1",
                        methods[i]);
         assert_int_equal(ask(&scene, methods[i], "127.0.0.1", "/echo", &x, NULL), KL_OK);
@@ -106,7 +104,7 @@ static void test_base_http_client__requests_and_answers(void **state)
     memset(&x, 0, sizeof x); /* nothing of the last exchange sticks */
     assert_int_equal(ask(&scene, "POST", "localhost", "/echo", &x, NULL), KL_OK);
     assert_string_equal(kl_secret_bytes(x.answer),
-                        "POST /echo? [] type=- auth=- extra=- length=0 agent=test/1");
+                        "POST /echo? [] type=- auth=- length=0 agent=test/1");
     assert_int_equal(ask(&scene, "HEAD", "localhost", "/echo", &x, NULL), KL_OK);
     assert_int_equal(kl_secret_len(x.answer), 0);
     assert_int_equal(ask(&scene, "GET", "localhost", "/echo", &x, NULL), KL_OK);
