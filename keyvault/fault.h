@@ -14,6 +14,7 @@ struct kl_fault {
     bool retry;        /* goes with Retry-After: 1 */
 };
 
+/** The row of a code; strings are static. */
 struct kl_fault kl_fault_of(enum kl_code code);
 /** The message that a client sees for this error: fixed, or the error's own sentence. */
 const char *kl_fault_message(const struct kl_err *err);

@@ -93,10 +93,12 @@ struct kl_authenticator_config {
     struct kl_model *model;
     struct kl_key_version *issuer_key; /* RS256 key on a token; reference taken */
     const char *origin;                /* "https://localhost:8443" */
-    const char *tenant;
+    const char *tenant;                /* a GUID */
     int64_t token_lifetime_s;
 };
 
+/** Make one; the strings are copied, the model must outlive it. KL_BAD_INPUT (origin, issuer key),
+ * KL_CONFIG (tenant, lifetime), KL_NO_MEMORY. */
 enum kl_code kl_authenticator_new(const struct kl_authenticator_config *config,
                                   struct kl_authenticator **ret, struct kl_err *err) KL_MUST_USE;
 void kl_authenticator_free(struct kl_authenticator *a);

@@ -99,12 +99,16 @@ struct kl_vault_spec {
     const char *owner_object_id; /* gets a policy with everything */
 };
 
+/** Make a vault with its owner's policy. KL_BAD_INPUT (name, retention, origins, labels),
+ * KL_CONFLICT (the name is an active vault's, or a host any vault's), KL_NAME_DELETED, KL_TOKEN_*
+ * (the row gets a MAC of the token). */
 enum kl_code kl_vault_create(struct kl_model *m, const struct kl_vault_spec *spec,
                              struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
 /** Active vault whose origin has this host (lower case, no port). KL_VAULT_NOT_FOUND. Fast, for
  * every request. */
 enum kl_code kl_vault_by_host(struct kl_model *m, const char *host, struct kl_vault **ret,
                               struct kl_err *err) KL_MUST_USE;
+/** By name, any case; one in this state. KL_VAULT_NOT_FOUND. From memory. */
 enum kl_code kl_vault_by_name(struct kl_model *m, const char *name, enum kl_object_state state,
                               struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
 /** All of one state, by name; malloc'd array of references, free with kl_vault_list_free. */
@@ -115,6 +119,8 @@ void kl_vault_list_free(struct kl_vault **list, size_t count);
 enum kl_code kl_vault_update(struct kl_model *m, const char *name, const bool *purge_protection,
                              const char *tags_json, struct kl_vault **ret,
                              struct kl_err *err) KL_MUST_USE;
+/** Recoverable until the retention ends; its name and hosts stay its own. Recover brings it back
+ * with its keys and policies. Both KL_VAULT_NOT_FOUND. */
 enum kl_code kl_vault_delete(struct kl_model *m, const char *name, struct kl_vault **ret,
                              struct kl_err *err) KL_MUST_USE;
 enum kl_code kl_vault_recover(struct kl_model *m, const char *name, struct kl_vault **ret,
@@ -122,6 +128,8 @@ enum kl_code kl_vault_recover(struct kl_model *m, const char *name, struct kl_va
 /** KL_PURGE_PROTECTED before the date under protection. Destroys the keys' token objects too. */
 enum kl_code kl_vault_purge(struct kl_model *m, const char *name, struct kl_err *err) KL_MUST_USE;
 
+/** Set or replace a principal's whole policy in an active vault; remove it. KL_VAULT_NOT_FOUND;
+ * delete also KL_NOT_FOUND when there is none. Who may is the caller's question (auth/). */
 enum kl_code kl_policy_put(struct kl_model *m, const char *vault_name,
                            const struct kl_policy *policy, struct kl_err *err) KL_MUST_USE;
 enum kl_code kl_policy_delete(struct kl_model *m, const char *vault_name, const char *object_id,
@@ -159,6 +167,7 @@ struct kl_key_patch {
     const unsigned *ops;
     const char *tags_json; /* NULL = unchanged, "{}" = none */
 };
+/** Change one version, `version` NULL or "" = newest. KL_KEY_NOT_FOUND. */
 enum kl_code kl_key_update(struct kl_model *m, struct kl_vault *v, const char *name,
                            const char *version, const struct kl_key_patch *patch,
                            struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
@@ -182,11 +191,14 @@ enum kl_code kl_key_versions(struct kl_model *m, struct kl_vault *v, const char 
                              struct kl_err *err) KL_MUST_USE;
 void kl_key_page_done(struct kl_key_page *page);
 
+/** All versions, recoverable for the vault's retention; ret->latest is a reference.
+ * KL_KEY_NOT_FOUND. */
 enum kl_code kl_key_delete(struct kl_model *m, struct kl_vault *v, const char *name,
                            struct kl_deleted_key *ret, struct kl_err *err) KL_MUST_USE;
 /** KL_DELETED_KEY_NOT_FOUND. */
 enum kl_code kl_key_deleted(struct kl_model *m, struct kl_vault *v, const char *name,
                             struct kl_deleted_key *ret, struct kl_err *err) KL_MUST_USE;
+/** All versions back; *ret is the newest. KL_DELETED_KEY_NOT_FOUND. */
 enum kl_code kl_key_recover(struct kl_model *m, struct kl_vault *v, const char *name,
                             struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
 /** Destroys the token objects of all versions, then the rows; KL_PURGE_PROTECTED. */

@@ -104,6 +104,7 @@ struct kl_deleted_key {
     int64_t deleted_at, purge_at;
 };
 
+/** One reference more, one less: the last frees. Any thread; unref of NULL is fine. */
 struct kl_vault *kl_vault_ref(struct kl_vault *v);
 void kl_vault_unref(struct kl_vault *v);
 struct kl_key_version *kl_key_version_ref(struct kl_key_version *k);

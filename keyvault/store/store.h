@@ -19,6 +19,8 @@ enum kl_code kl_store_open(const struct kl_store_ops *ops, const char *where, st
                            struct kl_err *err) KL_MUST_USE;
 void kl_store_close(struct kl_store *s);
 
+/** Begin a session; blocks until it may write, or until a reader is free. A reader sees the state
+ * of the last commit. Codes as in backend.h. End it with kl_store_end. */
 enum kl_code kl_store_begin(struct kl_store *s, bool write, struct kl_store_session **ret,
                             struct kl_err *err) KL_MUST_USE;
 /** Make the session's writes durable. When it fails nothing is known but what is read back in a new
