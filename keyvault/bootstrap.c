@@ -7,7 +7,23 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
+
+#define DYING_MS 3000
+
+/* A service that was just killed holds its lock until the kernel has taken it apart, and whoever
+ * restarts it is quick. */
+static bool lock_patiently(int fd)
+{
+    const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+    for (int left = DYING_MS / 50; flock(fd, LOCK_EX | LOCK_NB) != 0; left--) {
+        if (left == 0)
+            return false;
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
 
 enum kl_code kl_boot_lock(const char *state_dir, int *ret_fd, struct kl_err *err)
 {
@@ -20,7 +36,7 @@ enum kl_code kl_boot_lock(const char *state_dir, int *ret_fd, struct kl_err *err
     int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         return kl_fail_errno(err, "open", "%s cannot be opened", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!lock_patiently(fd)) {
         (void)close(fd);
         return kl_fail(err, KL_CONFLICT, "flock", "another kluisd runs on the state folder %s",
                        state_dir);
