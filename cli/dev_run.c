@@ -192,6 +192,19 @@ static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *
     return code;
 }
 
+/* A kluisd that was just killed keeps its port until the kernel has taken it apart. */
+static bool port_stays_taken(const struct kl_dev_site *s)
+{
+    enum { DYING_MS = 3000, PAUSE_MS = 50 };
+
+    for (int left = DYING_MS / PAUSE_MS; kl_dev_port_taken(s->port); left--) {
+        if (left == 0)
+            return true;
+        poll(NULL, 0, PAUSE_MS);
+    }
+    return false;
+}
+
 static enum kl_code launch(struct kl_dev_site *s, const char *log, pid_t *ret, struct kl_err *err)
 {
     KL_AUTO(char) program = NULL;
@@ -203,7 +216,7 @@ static enum kl_code launch(struct kl_dev_site *s, const char *log, pid_t *ret, s
         code = kl_dev_path(s, KL_DEV_CONFIG, &config, err);
     if (code == KL_OK)
         code = kl_dev_path(s, KL_DEV_PID, &pid_file, err);
-    if (code == KL_OK && kl_dev_port_taken(s->port))
+    if (code == KL_OK && port_stays_taken(s))
         code = kl_fail(err, KL_IO, "bind",
                        "port %lld, where this site lives, is taken by another "
                        "program",
