@@ -67,13 +67,12 @@ static enum kl_code read_version(struct kl_model *m, struct kl_store_session *t,
 }
 
 static enum kl_code find_in_store(struct kl_model *m, struct kl_vault *v, const char *name,
-                                  const char *version, struct kl_key_version **ret,
+                                  const char *version, uint64_t epoch, struct kl_key_version **ret,
                                   struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
     KL_AUTO(key_version) k = NULL;
     struct kl_object_row object;
-    uint64_t epoch = kl_cache_epoch(m->cache, v->id, name);
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
         code = active_object(t, v->id, name, &object, err);
@@ -95,7 +94,22 @@ enum kl_code kl_key_find(struct kl_model *m, struct kl_vault *v, const char *nam
     }
     if (!kl_name_valid(name) || (id[0] != '\0' && !kl_version_valid(id)))
         return version_missing(err, name, id);
-    return find_in_store(m, v, name, id, ret, err);
+    /* A write came in between: what was read may be newer than what the cache gives to others until
+     * that write is done, and nobody may see time go back. So look again. */
+    for (int tries = 8;; tries--) {
+        uint64_t epoch = kl_cache_epoch(m->cache, v->id, name);
+        enum kl_code code = find_in_store(m, v, name, id, epoch, &k, err);
+        if (code != KL_OK)
+            return code;
+        if (tries == 0 || kl_cache_epoch(m->cache, v->id, name) == epoch)
+            break;
+        kl_key_version_unref(k);
+        k = kl_cache_get(m->cache, v->id, name, id);
+        if (k != NULL)
+            break;
+    }
+    *ret = k;
+    return KL_OK;
 }
 
 /* --- update --- */
