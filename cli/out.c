@@ -23,15 +23,30 @@ static const json_t *look_up(const json_t *object, const char *path)
     return object;
 }
 
+/* Bytes of a UTF-8 character that moves the cursor, breaks the line or turns the direction of what
+ * is around it; 0 for all others. */
+static size_t misleading(const unsigned char *c, size_t n)
+{
+    if (c[0] < 0x20 || c[0] == 0x7f)
+        return 1;
+    if (n >= 2 && c[0] == 0xc2 && c[1] < 0xa0) /* U+0080 to U+009F */
+        return 2;
+    if (n < 3 || c[0] != 0xe2)
+        return 0;
+    bool marks = c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f);  /* U+200E, U+200F */
+    bool embeds = c[1] == 0x80 && c[2] >= 0xa8 && c[2] <= 0xae;   /* U+2028 to U+202E */
+    bool isolates = c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9; /* U+2066 to U+2069 */
+    return marks || embeds || isolates ? 3 : 0;
+}
+
 /* Printable text on one line, whatever the service sent. */
 static void put_clean(struct kl_buf *out, const char *text, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool c1 = c == 0xc2 && i + 1 < n && (unsigned char)text[i + 1] < 0xa0;
+    for (size_t i = 0; i < n;) {
+        size_t skip = misleading((const unsigned char *)text + i, n - i);
 
-        kl_buf_putc(out, c < 0x20 || c == 0x7f || c1 ? '?' : (char)c);
-        i += c1;
+        kl_buf_putc(out, skip > 0 ? '?' : text[i]);
+        i += skip > 0 ? skip : 1;
     }
 }
 

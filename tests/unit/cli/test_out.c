@@ -97,11 +97,14 @@ static void test_cli_out__json_is_the_answer(void **state)
 
 static void test_cli_out__hostile_text_stays_one_line(void **state)
 {
-    KL_AUTO(json) array = json_pack("[{s:s}]", "kid", "evil\x1b[2J\n\tname\x7f\xc2\x9b");
+    KL_AUTO(json)
+    array = json_pack("[{s:s}]", "kid",
+                      "evil\x1b[2J\n\tname\x7f\xc2\x9b"
+                      "\u202emoc\u2066x\u2028y\u200fz\u00e9\u20ac");
 
     (void)state;
     show("tsv", array, false);
-    assert_non_null(strstr(shown, "evil?[2J??name??"));
+    assert_non_null(strstr(shown, "evil?[2J??name???moc?x?y?z\u00e9\u20ac"));
     assert_null(strchr(shown, 0x1b));
     assert_ptr_equal(strchr(shown, '\n'), shown + strlen(shown) - 1);
     show("json", array, false); /* escaped, not dropped */
