@@ -184,6 +184,16 @@ static bool still_ready(struct kl_model *m, const struct kl_token_key_row *row)
     return code == KL_OK && object.state < KL_LIFE_PURGING;
 }
 
+/* The list was read page by page, while requests made and destroyed keys: a key may have slipped
+ * from one page to another. Only the token's answer about this very key counts. */
+static bool is_missing(struct kl_token *token, const struct kl_token_key_row *row)
+{
+    struct kl_token_request req = {.call = KL_CALL_FIND};
+    memcpy(req.key.id, row->token_key, sizeof req.key.id);
+    memcpy(req.key.spki_hash, row->spki_hash, sizeof req.key.spki_hash);
+    return kl_token_call(token, &req, NULL, NULL, NULL) == KL_TOKEN_KEY_MISSING;
+}
+
 /* And what the token has more may have been made in between. */
 static bool known_now(struct kl_model *m, const char *token, const struct kl_token_listed *listed)
 {
@@ -198,27 +208,28 @@ static bool known_now(struct kl_model *m, const char *token, const struct kl_tok
     return code != KL_NOT_FOUND;
 }
 
-static void compare(struct kl_model *m, const char *token, const struct keys *k,
+static void compare(struct kl_model *m, struct kl_token *token, const struct keys *k,
                     const struct listed *l, struct kl_reconcile_report *report)
 {
     char hex[ID_HEX];
     for (size_t i = 0; i < k->count; i++) {
         const struct kl_token_key_row *row = &k->rows[i];
-        if (row->state != KL_VERSION_READY || on_token(l, row) || !still_ready(m, row))
+        if (row->state != KL_VERSION_READY || on_token(l, row) || !is_missing(token, row) ||
+            !still_ready(m, row))
             continue;
         report->missing_on_token++;
         kl_hex(row->token_key, sizeof row->token_key, hex);
-        kl_log(KL_LOG_ERROR, "key missing on its token token=%s id=%s version=%s", token, hex,
+        kl_log(KL_LOG_ERROR, "key missing on its token token=%s id=%s version=%s", token->name, hex,
                row->version);
     }
     for (size_t i = 0; i < l->count; i++) {
         const struct kl_token_listed *key = &l->keys[i];
-        if (in_rows(k, key) || known_now(m, token, key))
+        if (in_rows(k, key) || known_now(m, token->name, key))
             continue;
         report->unknown_on_token++;
         kl_hex(key->key.id, sizeof key->key.id, hex);
         kl_log(KL_LOG_WARNING, "key on a token that no record names token=%s id=%s label=%.63s",
-               token, hex, key->label);
+               token->name, hex, key->label);
     }
 }
 
@@ -244,7 +255,7 @@ static enum kl_code compare_token(struct kl_model *m, struct kl_token *token,
     if (code == KL_OK) {
         if (l.count > 0)
             qsort(l.keys, l.count, sizeof *l.keys, listed_order);
-        compare(m, token->name, &k, &l, report);
+        compare(m, token, &k, &l, report);
         code = kl_protect_open(m, token->name, &p, err);
     }
     if (code == KL_OK)

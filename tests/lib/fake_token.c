@@ -288,10 +288,17 @@ static enum kl_code list(struct fake *f, const struct kl_token_request *req, str
 
 /* --- the calls --- */
 
+/* A fingerprint of zeros means any. */
 static enum kl_code find(struct fake *f, const struct kl_token_request *req, struct kl_secret *out)
 {
+    static const uint8_t any[KL_SPKI_HASH_LEN];
     struct fake_key *k = find_key(f, req->key.id);
-    return k != NULL ? put_spki(k->key, out) : KL_TOKEN_KEY_MISSING;
+    if (k == NULL)
+        return KL_TOKEN_KEY_MISSING;
+    enum kl_code code = KL_OK;
+    if (memcmp(req->key.spki_hash, any, sizeof any) != 0)
+        code = bound_key(f, req, &k);
+    return code == KL_OK ? put_spki(k->key, out) : code;
 }
 
 static enum kl_code destroy(struct fake *f, const struct kl_token_request *req,
