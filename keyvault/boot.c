@@ -154,7 +154,9 @@ static enum kl_code open_http(struct kl_running *r, struct kl_err *err)
         return code;
     const struct kl_http_server_config config = {
         .listen = c->listen,
-        .io_threads = c->io_threads > 0 ? (unsigned)c->io_threads : processors(),
+        /* The other half is for the token's workers; more threads than that only wake each other.
+         */
+        .io_threads = c->io_threads > 0 ? (unsigned)c->io_threads : (processors() + 1) / 2,
         .tls = r->tls,
         .max_header_bytes = (size_t)c->max_header,
         .max_body_bytes = (size_t)c->max_body,
