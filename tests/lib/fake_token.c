@@ -35,7 +35,8 @@ struct fake {
     pthread_mutex_t lock;
     pthread_cond_t more;
     pthread_t thread;
-    bool stop, ready;
+    bool stop, ready, overlook;
+    uint8_t overlooked[KL_KEY_ID_LEN];
     struct waiting *head, **tail;
     struct fake_key keys[MAX_KEYS];
     uint8_t wrap_key[32], mac_key[32];
@@ -272,6 +273,8 @@ static enum kl_code list(struct fake *f, const struct kl_token_request *req, str
     for (size_t i = 0; code == KL_OK && i < MAX_KEYS; i++) {
         struct kl_token_listed row = {0};
         if (!f->keys[i].used || place++ < req->offset)
+            continue;
+        if (f->overlook && memcmp(f->keys[i].id, f->overlooked, KL_KEY_ID_LEN) == 0)
             continue;
         KL_AUTO(secret) spki = kl_secret_new(1024);
         if (spki == NULL || put_spki(f->keys[i].key, spki) != KL_OK)
@@ -536,4 +539,13 @@ unsigned fake_token_calls(struct kl_token *t, enum kl_token_call call)
     unsigned n = f->plan[call].calls;
     (void)pthread_mutex_unlock(&f->lock);
     return n;
+}
+
+void fake_token_overlook(struct kl_token *t, const uint8_t id[static KL_KEY_ID_LEN])
+{
+    struct fake *f = (struct fake *)t;
+    (void)pthread_mutex_lock(&f->lock);
+    f->overlook = true;
+    memcpy(f->overlooked, id, KL_KEY_ID_LEN);
+    (void)pthread_mutex_unlock(&f->lock);
 }

@@ -43,6 +43,16 @@ static void test_keyvault_model_reconcile__missing_keys_stay_in_the_database(voi
     assert_int_equal(2, site_sql_number(&s, "SELECT count(*) FROM version WHERE state = 1"));
 }
 
+static void test_keyvault_model_reconcile__a_key_between_two_pages_is_not_missing(void **state)
+{
+    (void)state;
+    KL_AUTO(key_version) k = site_key(&s, s.open, "k");
+    fake_token_overlook(s.token, k->ref.id);
+    assert_int_equal(0, site_reconcile(&s).missing_on_token);
+    assert_true(fake_token_remove(s.token, k->ref.id));
+    assert_int_equal(1, site_reconcile(&s).missing_on_token);
+}
+
 static void test_keyvault_model_reconcile__unknown_keys_stay_on_the_token(void **state)
 {
     (void)state;
@@ -111,6 +121,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(test_keyvault_model_reconcile__##name, begin, end)
         CASE(all_well),
         CASE(missing_keys_stay_in_the_database),
+        CASE(a_key_between_two_pages_is_not_missing),
         CASE(unknown_keys_stay_on_the_token),
         CASE(waits_for_the_token),
         CASE(leaves_running_creations_alone),
