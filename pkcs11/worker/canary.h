@@ -1,6 +1,6 @@
 /* Is the token well? Asked by doing something whose answer is known, with a key that should work:
  * the only question that no module answers from memory. One canary at a time; a good result holds
- * for a second, so garbage cannot multiply the token's load. */
+ * for a moment, so garbage cannot multiply the token's load. */
 #ifndef KL_PKCS11_WORKER_CANARY_H
 #define KL_PKCS11_WORKER_CANARY_H
 

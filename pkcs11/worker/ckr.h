@@ -7,11 +7,15 @@
 
 #include <p11-kit/pkcs11.h>
 
+/** No token's word but ours: it said CKR_OK, and what it gave was not made with the key that was
+ * asked for. Class KL_CKR_HANDLE. */
+#define KL_CKR_WRONG_ANSWER (CKR_VENDOR_DEFINED | 0x6b6c0001UL)
+
 enum kl_ckr_class {
     KL_CKR_GOOD,
     KL_CKR_REQUEST,   /* the data's fault, by its number */
-    KL_CKR_AMBIGUOUS, /* the data's fault or the token's: a canary decides, its result holds for a
-                         second */
+    KL_CKR_AMBIGUOUS, /* the data's fault or the token's: a canary decides, its result holds for
+                         a tenth of a second */
     KL_CKR_SUSPECT, /* as ambiguous, but more often the token: only a canary begun after the failure
                        decides */
     KL_CKR_SESSION, /* a new session, once more */

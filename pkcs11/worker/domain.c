@@ -3,15 +3,18 @@
 #include "pkcs11/worker/attr.h"
 #include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/create.h"
+#include "pkcs11/worker/domain_key.h"
 #include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/recover.h"
-#include "pkcs11/worker/secret_key.h"
 #include "pkcs11/worker/session.h"
 
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <string.h>
+
+/* In a blob's first number. */
+#define NAMES_DOMAIN_KEY 0x8000U
 
 static const CK_BBOOL yes = CK_TRUE;
 
@@ -100,12 +103,37 @@ static enum kl_code check_wrappable(struct kl_session *s, const struct kl_key *k
     return KL_OK;
 }
 
-static enum kl_code find_domain(struct kl_session *s, CK_OBJECT_HANDLE *ret, struct kl_err *err)
+/* The pair to wrap under: the one that is named, else the current one. */
+static enum kl_code find_domain(struct kl_session *s, const void *id, size_t n,
+                                struct kl_domain_key *ret, struct kl_err *err)
 {
-    enum kl_code code = kl_secret_key_domain(s, ret, err);
+    if (n != 0 && n != KL_KEY_ID_LEN)
+        return kl_fail(err, KL_BAD_INPUT, "wrap", "the id of a domain key has 16 bytes");
+    if (n != 0)
+        return kl_domain_keys_find(s, id, ret, err);
+    enum kl_code code = kl_domain_keys_current(s, ret, err);
     return code == KL_NOT_FOUND
                ? kl_fail(err, KL_TOKEN_UNSUPPORTED, "C_FindObjects", "the token has no domain key")
                : code;
+}
+
+/* Head of a blob: the domain key and the public key. */
+static size_t put_head(uint8_t *out, const struct kl_domain_key *domain, const uint8_t *spki,
+                       size_t spki_len)
+{
+    unsigned first = (unsigned)spki_len | NAMES_DOMAIN_KEY;
+    out[0] = (uint8_t)first;
+    out[1] = (uint8_t)(first >> 8);
+    memcpy(out + 2, domain->says.id, KL_KEY_ID_LEN);
+    memcpy(out + 2 + KL_KEY_ID_LEN, spki, spki_len);
+    return 2 + KL_KEY_ID_LEN + spki_len;
+}
+
+static enum kl_code check_can_wrap(const struct kl_worker *w, struct kl_err *err)
+{
+    if (w->wrap_mechanism == CKM_VENDOR_DEFINED)
+        return kl_fail(err, KL_TOKEN_UNSUPPORTED, "C_WrapKey", "the token cannot wrap keys");
+    return KL_OK;
 }
 
 enum kl_code kl_domain_wrap(struct kl_session *s, const struct kl_token_request *req, uint8_t *out,
@@ -113,24 +141,22 @@ enum kl_code kl_domain_wrap(struct kl_session *s, const struct kl_token_request 
 {
     const struct kl_worker *w = s->worker;
     struct kl_key key;
-    CK_OBJECT_HANDLE domain = CK_INVALID_HANDLE;
+    struct kl_domain_key domain;
     CK_ULONG n = 0;
     enum kl_code code = kl_recover_key(s, &req->key, &key, err);
     if (code == KL_OK)
         code = check_wrappable(s, &key, err);
     if (code == KL_OK)
-        code = find_domain(s, &domain, err);
+        code = find_domain(s, req->input, req->input_len, &domain, err);
+    if (code == KL_OK)
+        code = check_can_wrap(w, err);
     if (code != KL_OK)
         return code;
-    if (w->wrap_mechanism == CKM_VENDOR_DEFINED)
-        return kl_fail(err, KL_TOKEN_UNSUPPORTED, "C_WrapKey", "the token cannot wrap keys");
-    CK_RV rv = wrap_with(s, domain, key.handle, w->wrap_mechanism, out + 2 + key.spki_len, &n);
+    size_t head = put_head(out, &domain, key.spki, key.spki_len);
+    CK_RV rv = wrap_with(s, domain.wrap, key.handle, w->wrap_mechanism, out + head, &n);
     if (rv != CKR_OK)
         return kl_recover_fault(s, rv, "C_WrapKey", err);
-    out[0] = (uint8_t)key.spki_len;
-    out[1] = (uint8_t)(key.spki_len >> 8);
-    memcpy(out + 2, key.spki, key.spki_len);
-    *ret_len = 2 + key.spki_len + n;
+    *ret_len = head + n;
     *ret_mechanism = w->wrap_mechanism;
     return KL_OK;
 }
@@ -195,22 +221,43 @@ static CK_RV put_ec_public(struct kl_session *s, const struct kl_key_spec *spec,
     return kl_f(s)->C_CreateObject(s->handle, attrs, KL_COUNT(attrs), ret);
 }
 
-static enum kl_code split_blob(const struct kl_token_request *req, const uint8_t **ret_wrapped,
-                               size_t *ret_wrapped_len, size_t *ret_spki_len, struct kl_err *err)
+struct blob {
+    const uint8_t *domain; /* id of its domain key; NULL: made before those had ids */
+    const uint8_t *spki, *wrapped;
+    size_t spki_len, wrapped_len;
+};
+
+static enum kl_code split_blob(const struct kl_token_request *req, struct blob *ret,
+                               struct kl_err *err)
 {
-    const uint8_t *blob = req->input;
-    size_t n = req->input_len, spki_len = n >= 2 ? (size_t)(blob[0] | blob[1] << 8) : 0;
+    const uint8_t *at = req->input;
+    size_t n = req->input_len;
+    unsigned first = n >= 2 ? (unsigned)(at[0] | at[1] << 8) : 0;
+    struct blob b = {.spki_len = first & ~(unsigned)NAMES_DOMAIN_KEY};
+    size_t head = 2 + ((first & NAMES_DOMAIN_KEY) != 0 ? (size_t)KL_KEY_ID_LEN : 0);
     uint8_t hash[KL_SPKI_HASH_LEN];
-    if (spki_len == 0 || spki_len > KL_SPKI_MAX || n < 2 + spki_len + 16 ||
-        n > 2 + spki_len + KL_DOMAIN_WRAPPED_MAX)
+    if (b.spki_len == 0 || b.spki_len > KL_SPKI_MAX || n < head + b.spki_len + 16 ||
+        n > head + b.spki_len + KL_DOMAIN_WRAPPED_MAX)
         return kl_fail(err, KL_BAD_INPUT, "unwrap", "the wrapped key is damaged");
-    kl_spki_hash(blob + 2, spki_len, hash);
+    b.domain = head > 2 ? at + 2 : NULL;
+    b.spki = at + head;
+    b.wrapped = b.spki + b.spki_len;
+    b.wrapped_len = n - head - b.spki_len;
+    kl_spki_hash(b.spki, b.spki_len, hash);
     if (memcmp(hash, req->key.spki_hash, sizeof hash) != 0)
         return kl_fail(err, KL_BAD_INPUT, "unwrap", "the wrapped key is another key");
-    *ret_spki_len = spki_len;
-    *ret_wrapped = blob + 2 + spki_len;
-    *ret_wrapped_len = n - 2 - spki_len;
+    if (req->mechanism != CKM_AES_KEY_WRAP_PAD && req->mechanism != KL_CKM_AES_KEY_WRAP_KWP)
+        return kl_fail(err, KL_BAD_INPUT, "unwrap", "the key was wrapped in an unknown way");
+    *ret = b;
     return KL_OK;
+}
+
+/* A blob without the id of its domain key comes from when a token had only one: the early one. */
+static enum kl_code find_opener(struct kl_session *s, const struct blob *b,
+                                struct kl_domain_key *ret, struct kl_err *err)
+{
+    static const uint8_t early[KL_KEY_ID_LEN];
+    return kl_domain_keys_find(s, b->domain != NULL ? b->domain : early, ret, err);
 }
 
 static CK_RV tighten(struct kl_session *s, CK_OBJECT_HANDLE private)
@@ -221,34 +268,79 @@ static CK_RV tighten(struct kl_session *s, CK_OBJECT_HANDLE private)
     return kl_f(s)->C_SetAttributeValue(s->handle, private, &sensitive, 1);
 }
 
+static enum kl_code unwrap_fault(struct kl_session *s, CK_RV rv, struct kl_err *err)
+{
+    enum kl_code code = kl_recover_fault(s, rv, "C_UnwrapKey", err);
+    return code != KL_TOKEN_UNSUPPORTED
+               ? code
+               : kl_ckr_fail(err, KL_BAD_INPUT, rv, "C_UnwrapKey",
+                             "the wrapped key does not open under this token's domain key");
+}
+
 enum kl_code kl_domain_unwrap(struct kl_session *s, const struct kl_token_request *req,
                               CK_OBJECT_HANDLE *ret_private, CK_OBJECT_HANDLE *ret_public,
                               struct kl_err *err)
 {
-    const uint8_t *wrapped = NULL;
-    size_t n = 0, spki_len = 0;
-    CK_OBJECT_HANDLE domain = CK_INVALID_HANDLE;
-    enum kl_code code = split_blob(req, &wrapped, &n, &spki_len, err);
+    struct blob b;
+    struct kl_domain_key domain;
+    enum kl_code code = split_blob(req, &b, err);
     if (code == KL_OK)
-        code = find_domain(s, &domain, err);
+        code = find_opener(s, &b, &domain, err);
     if (code != KL_OK)
         return code;
-    if (req->mechanism != CKM_AES_KEY_WRAP_PAD && req->mechanism != KL_CKM_AES_KEY_WRAP_KWP)
-        return kl_fail(err, KL_BAD_INPUT, "unwrap", "the key was wrapped in an unknown way");
-    CK_RV rv = unwrap_with(s, domain, req->mechanism, wrapped, n, &req->spec, req->key.id, true,
-                           ret_private);
+    CK_RV rv = unwrap_with(s, domain.wrap, req->mechanism, b.wrapped, b.wrapped_len, &req->spec,
+                           req->key.id, true, ret_private);
     if (rv == CKR_OK)
         rv = tighten(s, *ret_private);
-    if (rv != CKR_OK) {
-        code = kl_recover_fault(s, rv, "C_UnwrapKey", err);
-        return code != KL_TOKEN_UNSUPPORTED
-                   ? code
-                   : kl_ckr_fail(err, KL_BAD_INPUT, rv, "C_UnwrapKey",
-                                 "the wrapped key does not open under this token's domain key");
-    }
-    const uint8_t *spki = (const uint8_t *)req->input + 2;
+    if (rv != CKR_OK)
+        return unwrap_fault(s, rv, err);
     rv = req->spec.type == KL_KEY_RSA
-             ? put_rsa_public(s, &req->spec, req->key.id, spki, spki_len, ret_public)
-             : put_ec_public(s, &req->spec, req->key.id, spki, spki_len, ret_public);
+             ? put_rsa_public(s, &req->spec, req->key.id, b.spki, b.spki_len, ret_public)
+             : put_ec_public(s, &req->spec, req->key.id, b.spki, b.spki_len, ret_public);
     return rv == CKR_OK ? KL_OK : kl_recover_fault(s, rv, "C_CreateObject", err);
+}
+
+/* In a session object on the way, which nobody sees and which goes with the session. */
+static enum kl_code move(struct kl_session *s, const struct kl_token_request *req,
+                         const struct blob *b, const struct kl_domain_key *from,
+                         const struct kl_domain_key *to, uint8_t *out, CK_ULONG *ret_len,
+                         struct kl_err *err)
+{
+    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+    struct kl_key_spec spec = req->spec;
+    spec.profile = KL_PROFILE_DOMAIN;
+    CK_RV rv = unwrap_with(s, from->wrap, req->mechanism, b->wrapped, b->wrapped_len, &spec,
+                           req->key.id, false, &key);
+    if (rv == CKR_OK)
+        rv = tighten(s, key);
+    if (rv != CKR_OK)
+        return unwrap_fault(s, rv, err);
+    rv = wrap_with(s, to->wrap, key, s->worker->wrap_mechanism, out, ret_len);
+    (void)kl_f(s)->C_DestroyObject(s->handle, key);
+    return rv == CKR_OK ? KL_OK : kl_recover_fault(s, rv, "C_WrapKey", err);
+}
+
+enum kl_code kl_domain_reseal(struct kl_session *s, const struct kl_token_request *req,
+                              uint8_t *out, size_t *ret_len, uint64_t *ret_mechanism,
+                              struct kl_err *err)
+{
+    struct blob b;
+    struct kl_domain_key from, to;
+    CK_ULONG n = 0;
+    enum kl_code code = split_blob(req, &b, err);
+    if (code == KL_OK)
+        code = check_can_wrap(s->worker, err);
+    if (code == KL_OK)
+        code = find_opener(s, &b, &from, err);
+    if (code == KL_OK)
+        code = find_domain(s, NULL, 0, &to, err);
+    if (code != KL_OK)
+        return code;
+    size_t head = put_head(out, &to, b.spki, b.spki_len);
+    code = move(s, req, &b, &from, &to, out + head, &n, err);
+    if (code != KL_OK)
+        return code;
+    *ret_len = head + n;
+    *ret_mechanism = s->worker->wrap_mechanism;
+    return KL_OK;
 }

@@ -304,6 +304,14 @@ CK_RV kl_keys_read(struct kl_session *s, CK_OBJECT_HANDLE private, CK_OBJECT_HAN
     return rv;
 }
 
+bool kl_keys_still(struct kl_session *s, const struct kl_key *key)
+{
+    struct kl_key now = {.handle = CK_INVALID_HANDLE};
+    return kl_session_ensure(s) == CKR_OK &&
+           kl_keys_read(s, key->handle, CK_INVALID_HANDLE, key->ref.id, &now) == CKR_OK &&
+           memcmp(now.ref.spki_hash, key->ref.spki_hash, KL_SPKI_HASH_LEN) == 0;
+}
+
 /* Make the entry known to the index, if the token has the key. KL_NOT_FOUND otherwise. */
 static enum kl_code discover(struct kl_keys *k, struct kl_session *s, const uint8_t *id,
                              CK_RV *ret_rv)

@@ -53,6 +53,9 @@ enum kl_code kl_keys_get(struct kl_keys *keys, struct kl_session *s,
 CK_RV kl_keys_read(struct kl_session *s, CK_OBJECT_HANDLE private, CK_OBJECT_HANDLE public,
                    const uint8_t id[static KL_KEY_ID_LEN], struct kl_key *ret) KL_MUST_USE;
 
+/** Whether the token still shows the same public half behind the key's handle. */
+bool kl_keys_still(struct kl_session *s, const struct kl_key *key);
+
 /** Enter a key that was made just now, as kl_keys_read gave it. */
 void kl_keys_put(struct kl_keys *keys, const struct kl_key *key);
 

@@ -4,6 +4,7 @@
 #include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/create.h"
 #include "pkcs11/worker/domain.h"
+#include "pkcs11/worker/domain_key.h"
 #include "pkcs11/worker/durable.h"
 #include "pkcs11/worker/probe.h"
 #include "pkcs11/worker/recover.h"
@@ -164,6 +165,16 @@ static enum kl_code list(struct kl_session *s, const struct kl_token_request *re
     return KL_OK;
 }
 
+static enum kl_code list_domain_keys(struct kl_session *s, struct kl_answer *ret,
+                                     struct kl_err *err)
+{
+    struct kl_domain_keys keys;
+    enum kl_code code = kl_domain_keys_list(s, &keys, err);
+    for (size_t i = 0; code == KL_OK && i < keys.count; i++)
+        put(ret, &keys.rows[i].says, sizeof keys.rows[i].says);
+    return code;
+}
+
 static enum kl_code probe(struct kl_session *s, struct kl_answer *ret, struct kl_err *err)
 {
     enum kl_code code = kl_probe_run(s, err);
@@ -188,6 +199,10 @@ static enum kl_code serve_locked(struct kl_session *s, const struct kl_token_req
         return unwrap(s, req, ret, err);
     case KL_CALL_LIST:
         return list(s, req, ret, err);
+    case KL_CALL_DOMAIN:
+        return list_domain_keys(s, ret, err);
+    case KL_CALL_RESEAL:
+        return kl_domain_reseal(s, req, ret->bytes, &ret->len, &ret->mechanism, err);
     case KL_CALL_DECRYPT:
     case KL_CALL_SIGN:
     case KL_CALL_RANDOM:

@@ -64,7 +64,9 @@ static enum kl_code initialise(struct kl_module *m, const char *path, const char
         args.pReserved = reserved;
     }
     CK_RV rv = m->f->C_Initialize(&args);
-    if (rv != CKR_OK) /* ALREADY_INITIALIZED too: nobody but us may have done it */
+    /* This process was exec'd and never forks: whoever initialised it before us is the module
+     * itself (OpenSC issue 960 met it after a fork). */
+    if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED)
         return kl_ckr_fail(err, KL_TOKEN_UNAVAILABLE, rv, "C_Initialize",
                            "the module %s does not initialise", path);
     CK_INFO info;

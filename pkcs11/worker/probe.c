@@ -5,6 +5,7 @@
 #include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/create.h"
 #include "pkcs11/worker/domain.h"
+#include "pkcs11/worker/domain_key.h"
 #include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/rsa.h"
 #include "pkcs11/worker/secret_key.h"
@@ -125,12 +126,12 @@ static void try_domain(struct kl_session *s, CK_OBJECT_HANDLE domain, const stru
 
 static void try_rsa(struct kl_session *s, struct kl_token_caps *caps)
 {
-    CK_OBJECT_HANDLE domain = CK_INVALID_HANDLE;
-    bool has_domain = kl_secret_key_domain(s, &domain, NULL) == KL_OK;
+    struct kl_domain_key domain;
+    bool has_domain = kl_domain_keys_current(s, &domain, NULL) == KL_OK;
     struct probe_key p;
     bool made = has_domain && make_rsa(s->worker, KL_PROFILE_DOMAIN, &p);
     if (made && kl_session_ensure(s) == CKR_OK)
-        try_domain(s, domain, &p.key, caps);
+        try_domain(s, domain.wrap, &p.key, caps);
     if (!made)
         made = make_rsa(s->worker, KL_PROFILE_FIXED, &p);
     if (!made)

@@ -7,7 +7,8 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-#define RESULT_HOLDS_MS 1000
+/* The longest that a token may be gone before its errors are believed to be its own. */
+#define RESULT_HOLDS_MS 100
 
 static enum kl_code condemn(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err)
 {
@@ -115,6 +116,29 @@ enum kl_code kl_recover_key(struct kl_session *s, const struct kl_key_ref *ref, 
     return get_key(s, ref, kl_keys_knows(s->worker->keys, ref->id), ret, err);
 }
 
+/* Whether the failed operation is worth a second try, with a new session and perhaps a new handle.
+ * An error that may be the data's fault is only believed of the right key, and, unless its number
+ * is plain, when it comes twice: a throttled token says DEVICE_ERROR to good data. */
+static bool may_pass_again(struct kl_session *s, const struct kl_key *key, CK_RV rv)
+{
+    switch (kl_ckr_class(rv)) {
+    case KL_CKR_SESSION:
+        return true;
+    case KL_CKR_HANDLE:
+        kl_keys_forget(s->worker->keys, key->ref.id);
+        return true;
+    case KL_CKR_REQUEST:
+    case KL_CKR_AMBIGUOUS:
+    case KL_CKR_SUSPECT:
+        if (kl_keys_still(s, key))
+            return kl_ckr_class(rv) != KL_CKR_REQUEST;
+        kl_keys_forget(s->worker->keys, key->ref.id);
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum kl_code kl_recover_run(struct kl_session *s, const struct kl_key_ref *ref, kl_key_op *op,
                             void *arg, const char *what, struct kl_err *err)
 {
@@ -132,11 +156,8 @@ enum kl_code kl_recover_run(struct kl_session *s, const struct kl_key_ref *ref, 
             return KL_OK;
         }
         kl_session_drop(s); /* there is no portable way to cancel what it was doing */
-        enum kl_ckr_class class = kl_ckr_class(rv);
-        if (attempt > 0 || (class != KL_CKR_SESSION && class != KL_CKR_HANDLE))
+        if (attempt > 0 || !may_pass_again(s, &key, rv))
             return judge(s, &key, rv, what, err);
-        if (class == KL_CKR_HANDLE)
-            kl_keys_forget(s->worker->keys, ref->id);
     }
 }
 

@@ -52,23 +52,6 @@ static enum kl_code check_flags(struct kl_session *s, CK_OBJECT_HANDLE key, cons
     return KL_OK;
 }
 
-enum kl_code kl_secret_key_domain(struct kl_session *s, CK_OBJECT_HANDLE *ret, struct kl_err *err)
-{
-    CK_OBJECT_HANDLE key = s->worker->domain_key;
-    if (key != CK_INVALID_HANDLE) {
-        *ret = key;
-        return KL_OK;
-    }
-    enum kl_code code = find_label(s, KL_DOMAIN_LABEL, &key, err);
-    if (code == KL_OK && key == CK_INVALID_HANDLE)
-        return kl_fail(err, KL_NOT_FOUND, "C_FindObjects", "the token has no domain key");
-    if (code == KL_OK)
-        code = check_flags(s, key, KL_DOMAIN_LABEL, CKA_TRUSTED, err);
-    if (code == KL_OK)
-        *ret = s->worker->domain_key = key;
-    return code;
-}
-
 /* C_GenerateKey with all rows; when refused, with fewer from the end, down to `least`. */
 static CK_RV make_with_ladder(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
                               CK_MECHANISM_TYPE mechanism, CK_ATTRIBUTE *attrs, CK_ULONG count,
@@ -144,36 +127,6 @@ enum kl_code kl_secret_key_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret, stru
     if (code == KL_OK)
         *ret = key;
     return code;
-}
-
-CK_RV kl_secret_key_make_domain(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE so)
-{
-    static const CK_KEY_TYPE type = CKK_AES;
-    CK_ATTRIBUTE inner[] = {KL_ATTR_VALUE(CKA_SENSITIVE, yes),
-                            KL_ATTR_VALUE(CKA_WRAP_WITH_TRUSTED, yes)};
-    /* PRIVATE is false because the SO cannot handle private objects */
-    CK_ATTRIBUTE attrs[] = {
-        KL_ATTR_VALUE(CKA_CLASS, secret_class),
-        KL_ATTR_VALUE(CKA_KEY_TYPE, type),
-        KL_ATTR_VALUE(CKA_TOKEN, yes),
-        KL_ATTR_VALUE(CKA_PRIVATE, no),
-        KL_ATTR_VALUE(CKA_SENSITIVE, yes),
-        KL_ATTR_VALUE(CKA_EXTRACTABLE, no),
-        KL_ATTR_VALUE(CKA_TRUSTED, yes),
-        KL_ATTR_VALUE(CKA_WRAP, yes),
-        KL_ATTR_VALUE(CKA_UNWRAP, yes),
-        KL_ATTR_VALUE(CKA_ENCRYPT, no),
-        KL_ATTR_VALUE(CKA_DECRYPT, no),
-        KL_ATTR_VALUE(CKA_VALUE_LEN, key_bytes),
-        KL_ATTR(CKA_LABEL, KL_DOMAIN_LABEL, sizeof KL_DOMAIN_LABEL - 1),
-        KL_ATTR_VALUE(CKA_SIGN, no),
-        KL_ATTR_VALUE(CKA_VERIFY, no),
-        KL_ATTR_VALUE(CKA_DERIVE, no),
-        KL_ATTR_VALUE(CKA_MODIFIABLE, no),
-        KL_ATTR(CKA_UNWRAP_TEMPLATE, inner, sizeof inner),
-    };
-    CK_OBJECT_HANDLE key;
-    return make_with_ladder(f, so, CKM_AES_KEY_GEN, attrs, KL_COUNT(attrs), 13, &key);
 }
 
 CK_RV kl_secret_key_hmac(struct kl_session *s, CK_OBJECT_HANDLE key, const void *bytes, size_t n,

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "pkcs11/worker/ckr.h"
+#include "pkcs11/worker/domain_key.h"
 #include "pkcs11/worker/manage.h"
 #include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/recover.h"
@@ -155,7 +156,7 @@ static enum kl_code serve_short(struct kl_session *s, const struct kl_token_requ
         return random_bytes(s, req->count, out, ret_len, err);
     case KL_CALL_MAC:
         *ret_len = KL_MAC_LEN;
-        return kl_secret_key_mac_call(s, req->input, req->input_len, out, err);
+        return kl_domain_key_mac(s, req->key.id, req->input, req->input_len, out, err);
     case KL_CALL_FIND:
         return find(s, req, out, ret_len, err);
     case KL_CALL_PROBE:
@@ -164,6 +165,8 @@ static enum kl_code serve_short(struct kl_session *s, const struct kl_token_requ
     case KL_CALL_WRAP:
     case KL_CALL_UNWRAP:
     case KL_CALL_LIST:
+    case KL_CALL_DOMAIN:
+    case KL_CALL_RESEAL:
     case KL_CALL_COUNT:
         break;
     }

@@ -2,6 +2,8 @@
 
 #include "pkcs11/worker/ckr.h"
 
+#include <openssl/evp.h>
+
 static CK_RV open_rw(struct kl_worker *w, CK_SESSION_HANDLE *ret)
 {
     (void)pthread_mutex_lock(&w->session_lock);
@@ -22,6 +24,8 @@ CK_RV kl_session_ensure(struct kl_session *s)
 
 void kl_session_drop(struct kl_session *s)
 {
+    EVP_PKEY_free(s->pubkey);
+    s->pubkey = NULL;
     if (!s->open)
         return;
     (void)pthread_mutex_lock(&s->worker->session_lock);

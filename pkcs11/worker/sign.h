@@ -9,7 +9,9 @@
 
 /** Sign m->digest_bytes of digest: CKM_RSA_PKCS over a DigestInfo of ours (works on more tokens
  * than CKM_SHA256_RSA_PKCS), CKM_RSA_PKCS_PSS, or CKM_ECDSA (r || s). The session is open. A
- * signature of the wrong length is CKR_GENERAL_ERROR. */
+ * signature of the wrong length is CKR_GENERAL_ERROR; one that the public half refuses never leaves
+ * here (a handle that means another key by now; a fault in the arithmetic, which would give an RSA
+ * key away: Boneh, DeMillo, Lipton 1997): KL_CKR_WRONG_ANSWER. */
 CK_RV kl_sign_digest(struct kl_session *s, const struct kl_key *key, const struct kl_mech *m,
                      const uint8_t *digest, uint8_t out[static KL_SIGNATURE_MAX],
                      size_t *ret_len) KL_MUST_USE;

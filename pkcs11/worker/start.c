@@ -14,7 +14,6 @@ enum kl_code kl_start_token(struct kl_worker *w, struct kl_err *err)
     (void)pthread_mutex_init(&w->creating, NULL);
     (void)pthread_mutex_init(&w->canary.lock, NULL);
     atomic_store(&w->mac_key, CK_INVALID_HANDLE);
-    w->domain_key = CK_INVALID_HANDLE;
     w->wrap_mechanism = CKM_VENDOR_DEFINED;
     w->keys = kl_keys_new();
     if (w->keys == NULL)

@@ -13,6 +13,7 @@
 #include "pkcs11/worker/key.h"
 #include "pkcs11/worker/module.h"
 
+#include <openssl/types.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -30,7 +31,6 @@ struct kl_worker {
     CK_SESSION_HANDLE anchor; /* holds the login; never closed while serving */
     pthread_mutex_t creating; /* SoftHSM 2.6.1 loses objects when two threads create at once */
     _Atomic CK_OBJECT_HANDLE mac_key; /* CK_INVALID_HANDLE = not looked for yet */
-    CK_OBJECT_HANDLE domain_key; /* CK_INVALID_HANDLE = not found yet; management thread only */
     CK_MECHANISM_TYPE wrap_mechanism; /* as probed; CKM_VENDOR_DEFINED = none */
     bool login_tried;
     atomic_bool
@@ -41,6 +41,8 @@ struct kl_session {
     struct kl_worker *worker;
     CK_SESSION_HANDLE handle;
     bool open;
+    EVP_PKEY *pubkey; /* of the key used last (pubkey.h); NULL = none */
+    uint8_t pubkey_of[KL_SPKI_HASH_LEN];
 };
 
 /** The module's functions. */
