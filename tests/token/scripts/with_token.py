@@ -6,6 +6,7 @@ The command finds PKCS11_MODULE, PKCS11_URI, PIN_FILE, SO_PIN_FILE and, where th
 import subprocess
 import sys
 
+import fault
 import nss
 import opencryptoki
 import p11kit
@@ -13,7 +14,7 @@ import softhsm
 import tpm2
 
 KINDS = {"softhsm": softhsm.SoftHsm, "nss": nss.Nss, "opencryptoki": opencryptoki.OpenCryptoki, "tpm2": tpm2.Tpm2,
-         "p11kit-remote": p11kit.Remote, "p11kit-proxy": p11kit.Proxy, "spy": softhsm.Spy}
+         "p11kit-remote": p11kit.Remote, "p11kit-proxy": p11kit.Proxy, "spy": softhsm.Spy, "fault": fault.Fault}
 
 
 def main():
