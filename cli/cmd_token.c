@@ -23,7 +23,10 @@ static const struct kl_column show_columns[] = {
     {"Name", "name", KL_COLUMN_TEXT},
     {"State", "state", KL_COLUMN_TEXT},
     {"Text", "text", KL_COLUMN_TEXT},
+    {"Circuit", "circuit", KL_COLUMN_TEXT},
     {"LastOk", "lastOk", KL_COLUMN_TIME},
+    {"LastCanary", "lastCanary", KL_COLUMN_TIME},
+    {"LastCopy", "lastCopy", KL_COLUMN_TIME},
     {"Generation", "generation", KL_COLUMN_TEXT},
     {"Calls", "calls", KL_COLUMN_TEXT},
     {"Failures", "failures", KL_COLUMN_TEXT},
@@ -149,7 +152,8 @@ static enum kl_code run_domain_key(struct kl_cmd *cmd, struct kl_err *err)
     if (code != KL_OK)
         return code;
     char *argv[] = {program,
-                    (char[]){"--domain-key-create"},
+                    (char[]){"domain-key"},
+                    (char[]){"create"},
                     (char[]){"--module"},
                     module,
                     (char[]){"--uri"},

@@ -113,7 +113,8 @@ static enum kl_code make_domain_key(const struct kl_dev_site *s, struct kl_err *
     if (code != KL_OK)
         return code;
     char *argv[] = {program,
-                    (char[]){"--domain-key-create"},
+                    (char[]){"domain-key"},
+                    (char[]){"create"},
                     (char[]){"--module"},
                     s->module,
                     (char[]){"--uri"},
@@ -128,7 +129,9 @@ static enum kl_code make_domain_key(const struct kl_dev_site *s, struct kl_err *
                     s->store_dir != NULL ? s->store_dir : none,
                     NULL};
 
-    code = kl_process_run(argv, NULL, &status, err);
+    struct kl_buf answer = KL_BUF_INIT(1 << 16);
+    code = kl_process_run(argv, &answer, &status, err);
+    kl_buf_done(&answer);
     for (size_t i = 0; code == KL_OK && status != 0 && i < KL_COUNT(refusals); i++) {
         if (status == refusals[i].status)
             return kl_fail(err, refusals[i].code, "kluis-tokend", "%s: %s", s->uri,

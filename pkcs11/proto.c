@@ -159,7 +159,16 @@ size_t kl_proto_put_config(void *frame, const struct kl_worker_config *conf)
     put_text(&w, conf->store_dir);
     put_text(&w, conf->state_dir);
     put_number(&w, conf->workers, 4);
+    put_number(&w, conf->keep_alive_ms, 4);
     put_number(&w, conf->software_oaep, 1);
+    put_number(&w, conf->relogin, 1);
+    put_number(&w, conf->network, 1);
+    put_number(&w, conf->all_files, 1);
+    put_text(&w, conf->module_sha256);
+    put_text(&w, conf->user);
+    put_text(&w, conf->syscalls);
+    put_text(&w, conf->files);
+    put_text(&w, conf->hidden);
     return w.used;
 }
 
@@ -175,7 +184,16 @@ enum kl_code kl_proto_get_config(const void *frame, size_t n, struct kl_worker_c
     get_text(&r, c.store_dir, sizeof c.store_dir);
     get_text(&r, c.state_dir, sizeof c.state_dir);
     c.workers = (uint32_t)get_number(&r, 4);
+    c.keep_alive_ms = (uint32_t)get_number(&r, 4);
     c.software_oaep = get_below(&r, 1, 2) == 1;
+    c.relogin = get_below(&r, 1, 2) == 1;
+    c.network = get_below(&r, 1, 2) == 1;
+    c.all_files = get_below(&r, 1, 2) == 1;
+    get_text(&r, c.module_sha256, sizeof c.module_sha256);
+    get_text(&r, c.user, sizeof c.user);
+    get_text(&r, c.syscalls, sizeof c.syscalls);
+    get_text(&r, c.files, sizeof c.files);
+    get_text(&r, c.hidden, sizeof c.hidden);
     if (close_frame(&r) != KL_OK)
         return KL_CORRUPT;
     *ret = c;
@@ -239,6 +257,7 @@ size_t kl_proto_put_hello(void *frame, const struct kl_hello *hello)
     put_err(&w, &hello->err);
     put_number(&w, hello->login_tried, 1);
     put_number(&w, hello->threads, 4);
+    put_number(&w, hello->proved, 1);
     put(&w, &hello->caps, sizeof hello->caps); /* both programs are of one build */
     return w.used;
 }
@@ -250,6 +269,7 @@ enum kl_code kl_proto_get_hello(const void *frame, size_t n, struct kl_hello *re
     get_err(&r, &h.err);
     h.login_tried = get_below(&r, 1, 2) == 1;
     h.threads = (uint32_t)get_number(&r, 4);
+    h.proved = get_below(&r, 1, 2) == 1;
     get_bytes(&r, &h.caps, sizeof h.caps);
     if (close_frame(&r) != KL_OK)
         return KL_CORRUPT;
@@ -259,6 +279,62 @@ enum kl_code kl_proto_get_hello(const void *frame, size_t n, struct kl_hello *re
     h.caps.label[sizeof h.caps.label - 1] = 0;
     h.caps.firmware[sizeof h.caps.firmware - 1] = 0;
     *ret = h;
+    return KL_OK;
+}
+
+size_t kl_proto_put_progress(void *frame, const struct kl_progress *p)
+{
+    struct writer w = start(frame, KL_FRAME_PROGRESS);
+    put_number(&w, p->slow, 1);
+    put_text(&w, p->step);
+    return w.used;
+}
+
+enum kl_code kl_proto_get_progress(const void *frame, size_t n, struct kl_progress *ret)
+{
+    struct reader r = open_frame(frame, n, KL_FRAME_PROGRESS);
+    struct kl_progress p = {.slow = get_below(&r, 1, 2) == 1};
+    get_text(&r, p.step, sizeof p.step);
+    if (close_frame(&r) != KL_OK)
+        return KL_CORRUPT;
+    *ret = p;
+    return KL_OK;
+}
+
+size_t kl_proto_put_ask_pin(void *frame, const char *text)
+{
+    struct writer w = start(frame, KL_FRAME_ASK_PIN);
+    put_text(&w, text);
+    return w.used;
+}
+
+enum kl_code kl_proto_get_ask_pin(const void *frame, size_t n, char ret[static KL_ASK_MAX])
+{
+    char text[KL_ASK_MAX];
+    struct reader r = open_frame(frame, n, KL_FRAME_ASK_PIN);
+    get_text(&r, text, sizeof text);
+    if (close_frame(&r) != KL_OK)
+        return KL_CORRUPT;
+    memcpy(ret, text, sizeof text);
+    return KL_OK;
+}
+
+size_t kl_proto_put_pin(void *frame, const void *pin, size_t n)
+{
+    struct writer w = start(frame, KL_FRAME_PIN);
+    put_sized(&w, pin, n);
+    return w.used;
+}
+
+enum kl_code kl_proto_get_pin(const void *frame, size_t n, const uint8_t **ret, size_t *ret_len)
+{
+    size_t len;
+    struct reader r = open_frame(frame, n, KL_FRAME_PIN);
+    const uint8_t *pin = get_sized(&r, KL_PIN_MAX, &len);
+    if (close_frame(&r) != KL_OK || len == 0)
+        return KL_CORRUPT;
+    *ret = pin;
+    *ret_len = len;
     return KL_OK;
 }
 
@@ -294,6 +370,7 @@ unsigned kl_proto_lane(enum kl_token_call call)
     case KL_CALL_RANDOM:
     case KL_CALL_MAC:
     case KL_CALL_FIND:
+    case KL_CALL_CANARY:
         return KL_LANE_SHORT;
     case KL_CALL_PROBE:
     case KL_CALL_GENERATE:
@@ -301,6 +378,8 @@ unsigned kl_proto_lane(enum kl_token_call call)
     case KL_CALL_WRAP:
     case KL_CALL_UNWRAP:
     case KL_CALL_LIST:
+    case KL_CALL_DOMAIN:
+    case KL_CALL_RESEAL:
     case KL_CALL_COUNT:
         break;
     }

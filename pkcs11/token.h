@@ -12,6 +12,7 @@
 #ifndef KL_PKCS11_TOKEN_H
 #define KL_PKCS11_TOKEN_H
 
+#include "base/conf.h"
 #include "base/secret.h"
 
 #include <stdbool.h>
@@ -20,6 +21,7 @@
 #define KL_KEY_ID_LEN      16    /* bytes of CKA_ID, random */
 #define KL_SPKI_HASH_LEN   32    /* SHA-256 of the DER SubjectPublicKeyInfo */
 #define KL_TOKEN_MAX_INPUT 16384 /* bytes; the longest input or output of one call */
+#define KL_PIN_MAX         255   /* bytes */
 
 enum kl_key_type { KL_KEY_RSA = 1, KL_KEY_EC };
 enum kl_curve { KL_CURVE_NONE, KL_CURVE_P256, KL_CURVE_P384, KL_CURVE_P521 };
@@ -55,8 +57,9 @@ enum kl_token_call {
                         of the data itself is KL_DECRYPT_FAILED */
     KL_CALL_SIGN,    /* key, alg, input = digest; out = signature */
     KL_CALL_RANDOM,  /* count; out = that many bytes. KL_TOO_BIG above KL_TOKEN_MAX_INPUT */
-    KL_CALL_MAC,     /* input; out = 32 bytes HMAC-SHA-256 under the token's domain MAC key (made on
-                        first use where the token can) */
+    KL_CALL_MAC,     /* input; out = 32 bytes HMAC-SHA-256. key.id zero: under the service's own MAC key
+                        (made on first use where the token can); else under the MAC key of the domain
+                        key with this id, KL_NOT_FOUND when the token does not have it */
     KL_CALL_FIND,    /* key.id; out = SPKI DER; KL_TOKEN_KEY_MISSING, KL_TOKEN_AMBIGUOUS */
     KL_CALL_GENERATE, /* spec, key.id (the new CKA_ID); out = SPKI DER. Returns after read-back,
                          round trip and the durability barrier; nothing is left on the token when it
@@ -64,14 +67,22 @@ enum kl_token_call {
     KL_CALL_DESTROY,  /* key; destroys both halves, looks again. KL_OK also when there is nothing
                          (any more) */
     KL_CALL_WRAP,   /* key; out = an opaque blob: the public key, and the private key wrapped under
-                       the domain key; reply.mechanism says how. KL_TOKEN_UNSUPPORTED for a fixed key
-                     */
+                       the domain key that input names (its id; empty = the current one);
+                       reply.mechanism says how. KL_TOKEN_UNSUPPORTED for a fixed key */
     KL_CALL_UNWRAP, /* key (id for the new object, spki_hash that it must have), spec, mechanism,
                        input = that blob; out = SPKI DER. Checked by read-back and round trip
                        before it counts, destroyed otherwise */
     KL_CALL_LIST,   /* out: as many struct kl_token_listed as fit, from `offset` on, of all private
                        keys; none = the end. A zero fingerprint: a key that is not of ours, or two
                        under one id */
+    KL_CALL_DOMAIN, /* out: struct kl_token_domain for each domain key, oldest first; none is no
+                       error */
+    KL_CALL_RESEAL, /* key.spki_hash, spec, mechanism, input = a wrapped blob; out = the same key in a
+                       blob under the current domain key; reply.mechanism as WRAP. Nothing is left
+                       on the token. KL_NOT_FOUND when the blob's domain key is not there */
+    KL_CALL_CANARY, /* key.id zero: any key of the token, else this one. One private-key operation whose
+                       result is known; out = one byte, 0 when the token has no key to try it with.
+                       KL_TOKEN_UNAVAILABLE: the token is ill, its worker is replaced */
     KL_CALL_COUNT
 };
 
@@ -131,6 +142,23 @@ struct kl_token_caps {
     char model[17], manufacturer[33], serial[17], label[33], firmware[8];
 };
 
+/** How a domain key came to be, which decides whether a second site can have it. */
+enum kl_domain_origin {
+    KL_DOMAIN_EARLY,  /* before domain keys had ids: made by the token, never leaves it */
+    KL_DOMAIN_INSIDE, /* made by the token, never leaves it */
+    KL_DOMAIN_SHARES, /* made in a ceremony, of which M-of-N shares exist */
+    KL_DOMAIN_ORIGINS
+};
+
+/** A domain key: the pair of a wrapping key and a MAC key, named by its CKA_ID (zero: early). */
+struct kl_token_domain {
+    uint8_t id[KL_KEY_ID_LEN];
+    uint32_t generation; /* the current one has the highest */
+    uint8_t origin;      /* enum kl_domain_origin; any other number is a stranger's */
+    uint8_t current, whole, unwrap_template; /* whole: both keys are there. unwrap_template: the token
+                                                keeps CKA_UNWRAP_TEMPLATE on it */
+};
+
 struct kl_token_listed {
     struct kl_key_ref key;
     char label[64];
@@ -141,6 +169,20 @@ enum kl_token_state {
     KL_TOKEN_READY,
     KL_TOKEN_DOWN,        /* worker gone or token not there; being tried again */
     KL_TOKEN_PIN_REFUSED, /* latched: stays until an operator acts (pkcs11/README.md, PINs) */
+    KL_TOKEN_PIN_WANTED,  /* pin-source is prompt: waits for kl_token_login */
+};
+
+/** The circuit breaker: open = no worker, callers are refused at once, the next one is tried after
+ * a pause; half open = a worker is starting and must prove itself before callers get to it. */
+enum kl_circuit { KL_CIRCUIT_CLOSED, KL_CIRCUIT_OPEN, KL_CIRCUIT_HALF_OPEN };
+
+struct kl_token_health {
+    enum kl_circuit circuit;
+    unsigned losses;     /* workers lost in a row */
+    int64_t canary_unix; /* when a canary passed last: at each start, then every keep-alive; 0 = not
+                            yet. Stays 0 on a token without a key to try */
+    int64_t copy_unix;   /* age of the newest proved copy of the store folder; 0 = none */
+    char step[32];       /* what a starting worker is at; "" = none is starting */
 };
 
 struct kl_token_status {
@@ -150,6 +192,7 @@ struct kl_token_status {
     int64_t last_ok_unix; /* last successful DECRYPT or SIGN; 0 = none yet */
     pid_t worker_pid;
     char text[256]; /* one sentence on the state */
+    struct kl_token_health health;
     struct kl_token_caps caps;
 };
 
@@ -160,6 +203,9 @@ struct kl_token_ops {
                            kl_token_done *done, void *arg, struct kl_err *err);
     void (*status)(struct kl_token *t, struct kl_token_status *ret);
     void (*close)(struct kl_token *t);
+    /* NULL: never waits for a PIN */
+    enum kl_code (*login)(struct kl_token *t, struct kl_secret *pin, int64_t wait_ms,
+                          struct kl_err *err);
 };
 
 /** Every implementation's struct begins with this. */
@@ -174,7 +220,8 @@ struct kl_token_config {
     char *name;       /* first member: base/conf fills it */
     char *module;     /* absolute path of the PKCS#11 module */
     char *uri;        /* RFC 7512; must select exactly one token */
-    char *pin_source; /* file path, "fd:N" or "credential:NAME" (systemd) */
+    char *pin_source; /* file path, "fd:N", "credential:NAME" (systemd), "prompt" (kl_token_login)
+                         or "protected" (the token asks on a keypad of its own) */
     char *init_args;  /* NULL or the string for CK_C_INITIALIZE_ARGS.pReserved */
     char *store_dir;  /* NULL or a software token's folder: durability barrier and free-space check
                          there */
@@ -183,12 +230,25 @@ struct kl_token_config {
     int64_t workers;  /* threads on lane 0 */
     int64_t deadline_ms;      /* of a lane 0 call */
     int64_t slow_deadline_ms; /* of a lane 1 call */
-    int64_t max_waiting;      /* calls in flight; beyond: KL_TOKEN_BUSY */
+    int64_t start_deadline_ms; /* of one step of a worker's start; 0 = deadline_ms */
+    int64_t keep_alive_ms;     /* a canary this often, and on each session that idles so long; 0 = off */
+    int64_t retry_limit_ms;    /* longest pause before the next worker; 0 = 5 s */
+    int64_t max_waiting;       /* calls in flight; beyond: KL_TOKEN_BUSY */
     bool software_oaep; /* raw RSA + OpenSSL's constant-time check where the token lacks the hash */
+    bool relogin; /* the worker keeps the PIN and logs in again when the token lost the login */
+
+    /* what the worker may do (pkcs11/worker/confine.h) */
+    char *module_sha256; /* NULL or the hex digest that the module's file must have */
+    char *user;          /* NULL or whom a worker started by root becomes */
+    char *syscalls;      /* NULL or names beyond the allow-list, parted by spaces */
+    bool network;        /* Internet sockets */
+    struct kl_conf_list files; /* absolute paths that the module may use, with what is below them;
+                                  none = everything but `hidden` */
+    const char *const *hidden; /* hidden_count paths of the service's own files */
+    size_t hidden_count;
 };
 
 /** The rows of a [token NAME] section, for the program's configuration. */
-struct kl_conf_section;
 const struct kl_conf_section *kl_token_conf_section(void);
 
 /** Start the client and its worker. Returns at once with the token KL_TOKEN_STARTING, unless
@@ -210,6 +270,18 @@ static inline enum kl_code kl_token_submit(struct kl_token *t, const struct kl_t
 static inline void kl_token_status(struct kl_token *t, struct kl_token_status *ret)
 {
     t->ops->status(t, ret);
+}
+
+/** Hand the user PIN to a token that is KL_TOKEN_PIN_WANTED and wait up to wait_ms for what comes
+ * of it. The PIN goes straight to the worker; the caller frees its copy. KL_CONFLICT: waits for no
+ * PIN. KL_TOKEN_PIN: refused, now or before; it is not tried again. KL_TOKEN_UNAVAILABLE: the token
+ * did not come up, with its own words. KL_TIMEOUT: still at it. KL_TOO_BIG, KL_BAD_INPUT (empty). */
+static inline enum kl_code kl_token_login(struct kl_token *t, struct kl_secret *pin,
+                                          int64_t wait_ms, struct kl_err *err)
+{
+    if (t->ops->login == NULL)
+        return kl_fail(err, KL_CONFLICT, "login", "the token waits for no PIN");
+    return t->ops->login(t, pin, wait_ms, err);
 }
 
 /** End the worker (which may finish what it is at, for a few seconds), fail what is in flight,

@@ -6,9 +6,9 @@
 #include "pkcs11/worker/worker.h"
 
 /* A blob is the domain key's id, the public key, then the wrapped private key: u16 little-endian
- * length of the SPKI with bit 15 set, 16 bytes id, SPKI, wrapped bytes. Without bit 15 there is no id:
- * such blobs are from when a token had one domain key, without an id. A token cannot tell the public
- * point of an unwrapped EC key. */
+ * length of the SPKI with bit 15 set, 16 bytes id, SPKI, wrapped bytes. Without bit 15 there is no
+ * id: such blobs are from when a token had one domain key, without an id. A token cannot tell the
+ * public point of an unwrapped EC key. */
 #define KL_DOMAIN_WRAPPED_MAX 4096
 
 /** CKM_AES_KEY_WRAP_KWP of PKCS#11 3.0, RFC 5649; not in p11-kit 0.24's header. */
@@ -31,9 +31,9 @@ enum kl_code kl_domain_unwrap(struct kl_session *s, const struct kl_token_reques
                               CK_OBJECT_HANDLE *ret_private, CK_OBJECT_HANDLE *ret_public,
                               struct kl_err *err) KL_MUST_USE;
 
-/** KL_CALL_RESEAL into out[KL_TOKEN_MAX_INPUT]. Errors as wrap's and unwrap's; KL_NOT_FOUND when the
- * blob's domain key is not on the token. That the private key fits the public one is for the caller
- * to know, by a MAC over the blob. */
+/** KL_CALL_RESEAL into out[KL_TOKEN_MAX_INPUT]. Errors as wrap's and unwrap's; KL_NOT_FOUND when
+ * the blob's domain key is not on the token. That the private key fits the public one is for the
+ * caller to know, by a MAC over the blob. */
 enum kl_code kl_domain_reseal(struct kl_session *s, const struct kl_token_request *req,
                               uint8_t *out, size_t *ret_len, uint64_t *ret_mechanism,
                               struct kl_err *err) KL_MUST_USE;

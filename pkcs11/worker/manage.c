@@ -208,6 +208,7 @@ static enum kl_code serve_locked(struct kl_session *s, const struct kl_token_req
     case KL_CALL_RANDOM:
     case KL_CALL_MAC:
     case KL_CALL_FIND:
+    case KL_CALL_CANARY:
     case KL_CALL_COUNT:
         break;
     }

@@ -4,6 +4,7 @@
 #include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/domain_key.h"
 #include "pkcs11/worker/manage.h"
+#include "pkcs11/worker/progress.h"
 #include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/recover.h"
 #include "pkcs11/worker/rsa.h"
@@ -144,6 +145,30 @@ static enum kl_code find(struct kl_session *s, const struct kl_token_request *re
     return KL_OK;
 }
 
+static enum kl_code canary(struct kl_session *s, const struct kl_token_request *req, uint8_t *out,
+                           size_t *ret_len, struct kl_err *err)
+{
+    static const uint8_t any[KL_KEY_ID_LEN];
+    enum kl_canary_word word = KL_CANARY_WELL;
+    struct kl_key key;
+    if (memcmp(req->key.id, any, sizeof any) == 0)
+        word = kl_canary_keep_alive(s);
+    else {
+        enum kl_code code = kl_recover_key(s, &req->key, &key, err);
+        if (code != KL_OK)
+            return code;
+        enum kl_canary_proof proof = kl_canary_prove(s, &key);
+        if (proof == KL_CANARY_FAILED)
+            return kl_fail(err, KL_TOKEN_READBACK, "canary", "the key does not work");
+        word = proof == KL_CANARY_PROVEN ? KL_CANARY_WELL : KL_CANARY_MUTE;
+    }
+    if (word == KL_CANARY_ILL)
+        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "canary", "no key of the token works");
+    out[0] = word == KL_CANARY_WELL;
+    *ret_len = 1;
+    return KL_OK;
+}
+
 static enum kl_code serve_short(struct kl_session *s, const struct kl_token_request *req,
                                 uint8_t *out, size_t *ret_len, struct kl_err *err)
 {
@@ -159,6 +184,8 @@ static enum kl_code serve_short(struct kl_session *s, const struct kl_token_requ
         return kl_domain_key_mac(s, req->key.id, req->input, req->input_len, out, err);
     case KL_CALL_FIND:
         return find(s, req, out, ret_len, err);
+    case KL_CALL_CANARY:
+        return canary(s, req, out, ret_len, err);
     case KL_CALL_PROBE:
     case KL_CALL_GENERATE:
     case KL_CALL_DESTROY:
@@ -197,6 +224,14 @@ static void answer(struct lane_thread *t, uint64_t id, enum kl_code code, const 
         _exit(0); /* the client is gone */
 }
 
+static void leave_if_condemned(const struct kl_worker *w, const struct kl_err *err)
+{
+    if (!atomic_load(&w->condemned))
+        return;
+    kl_log_err(KL_LOG_ERROR, "the token does not work; ending for a new worker", err);
+    _exit(KL_EXIT_TOKEN);
+}
+
 static void serve_frame(struct lane_thread *t, size_t n)
 {
     struct kl_token_request req;
@@ -211,10 +246,19 @@ static void serve_frame(struct lane_thread *t, size_t n)
                             : serve_short(&t->session, &req, t->answer.bytes, &t->answer.len, &err);
     answer(t, id, code, &err);
     kl_wipe(t->in, n);
-    if (atomic_load(&t->session.worker->condemned)) {
-        kl_log_err(KL_LOG_ERROR, "the token does not work; ending for a new worker", &err);
-        _exit(KL_EXIT_TOKEN);
-    }
+    leave_if_condemned(t->session.worker, &err);
+}
+
+/* A thread without work for a while. While one hangs here, the client's next canary waits for the
+ * same lock and misses its deadline. */
+static void keep_alive(struct lane_thread *t)
+{
+    struct kl_err err = {.code = KL_OK};
+    if (kl_canary_keep_alive(&t->session) == KL_CANARY_ILL)
+        (void)kl_fail(&err, KL_TOKEN_UNAVAILABLE, "canary", "no key of the token works");
+    else if (t->lane == KL_LANE_MANAGE)
+        (void)kl_session_touch_anchor(t->session.worker, &err);
+    leave_if_condemned(t->session.worker, &err);
 }
 
 static void *run_lane(void *arg)
@@ -222,7 +266,9 @@ static void *run_lane(void *arg)
     struct lane_thread *t = arg;
     for (;;) {
         ssize_t n = recv(t->fd, t->in, sizeof t->in, 0);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EAGAIN)
+            keep_alive(t);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n <= 0)
             break;
@@ -235,9 +281,13 @@ static void *run_lane(void *arg)
 static void greet(int fd, const struct kl_worker *w, uint32_t threads, const struct kl_err *err)
 {
     uint8_t frame[KL_PROTO_MAX];
-    struct kl_hello hello = {
-        .err = *err, .login_tried = w->login_tried, .threads = threads, .caps = w->caps};
+    struct kl_hello hello = {.err = *err,
+                             .login_tried = w->login_tried,
+                             .threads = threads,
+                             .proved = w->canary.passed_ms != 0,
+                             .caps = w->caps};
     size_t n = kl_proto_put_hello(frame, &hello);
+    kl_progress_close();
     (void)send(fd, frame, n, MSG_NOSIGNAL);
 }
 
@@ -253,10 +303,18 @@ static void report(const struct kl_worker *w)
             w->conf.name);
 }
 
+/* recv returns after this long without a frame. */
+static void set_idle_time(int fd, uint32_t ms)
+{
+    const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (long)(ms % 1000) * 1000};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+}
+
 /* Sessions are opened here: a token may have fewer than we want threads. */
 static uint32_t open_sessions(struct kl_worker *w, struct lane_thread *threads, uint32_t wanted)
 {
     uint32_t got = 0;
+    kl_progress_step("C_OpenSession", false);
     while (got < wanted) {
         threads[got].session.worker = w;
         if (kl_session_ensure(&threads[got].session) != CKR_OK)
@@ -272,6 +330,8 @@ static int run_lanes(struct kl_worker *w, const int lanes[KL_PROTO_LANES])
     struct kl_err err = {.code = KL_OK};
     struct lane_thread *threads = calloc(wanted, sizeof *threads);
     uint32_t count = threads == NULL ? 0 : open_sessions(w, threads, wanted);
+    for (int i = 0; i < KL_PROTO_LANES; i++)
+        set_idle_time(lanes[i], w->conf.keep_alive_ms);
     for (uint32_t i = 0; i < count; i++) {
         threads[i].lane = i == 0 ? KL_LANE_MANAGE : KL_LANE_SHORT;
         threads[i].fd = lanes[threads[i].lane];
@@ -297,6 +357,7 @@ int kl_serve(const struct kl_worker_config *conf, const int lanes[KL_PROTO_LANES
     static struct kl_worker w; /* the threads of a condemned worker may still look at it */
     struct kl_err err = {.code = KL_OK};
     w.conf = *conf;
+    kl_progress_open(lanes[KL_LANE_MANAGE]);
     if (kl_start(&w, pin_fd, &err) != KL_OK) {
         kl_log_err(KL_LOG_ERROR, w.conf.name, &err);
         greet(lanes[KL_LANE_MANAGE], &w, 0, &err);

@@ -53,7 +53,8 @@ static void find_module(struct site *s)
 static void make_domain(const struct site *s)
 {
     const char *argv[] = {s->worker,
-                          "--domain-key-create",
+                          "domain-key",
+                          "create",
                           "--module",
                           s->module,
                           "--uri",
