@@ -97,15 +97,30 @@ static void put_tokens(struct kl_buf *out, const struct kl_service *service)
         {"kluis_token_failures_total", "counter", "Calls that failed."},
         {"kluis_token_restarts_total", "counter", "Workers that had to be replaced."},
         {"kluis_token_last_ok_seconds", "gauge", "Unix time of the last private-key operation."},
+        {"kluis_token_circuit", "gauge", "Circuit breaker: 0 closed, 1 open, 2 half open."},
+        {"kluis_token_losses", "gauge", "Workers lost in a row."},
+        {"kluis_token_last_canary_seconds", "gauge", "Unix time of the last canary that passed."},
+        {"kluis_token_canary_age_seconds", "gauge",
+         "Seconds since the last canary that passed; since 1970 when there was none."},
+        {"kluis_token_last_copy_seconds", "gauge",
+         "Unix time of the newest proved copy of the token's folder; 0 = none."},
     };
     for (size_t s = 0; s < KL_COUNT(series); s++) {
         put_head(out, series[s].name, series[s].type, series[s].help);
         for (size_t t = 0; t < service->token_count; t++) {
             struct kl_token_status status;
             kl_token_status(service->tokens[t], &status);
-            const unsigned long long values[] = {status.state == KL_TOKEN_READY, status.calls,
-                                                 status.failures, status.restarts,
-                                                 (unsigned long long)status.last_ok_unix};
+            const unsigned long long values[] = {
+                status.state == KL_TOKEN_READY,
+                status.calls,
+                status.failures,
+                status.restarts,
+                (unsigned long long)status.last_ok_unix,
+                (unsigned long long)status.health.circuit,
+                status.health.losses,
+                (unsigned long long)status.health.canary_unix,
+                (unsigned long long)(kl_clock_unix() - status.health.canary_unix),
+                (unsigned long long)status.health.copy_unix};
             kl_buf_printf(out, "%s{token=\"%s\"} %llu\n", series[s].name, service->tokens[t]->name,
                           values[s]);
         }

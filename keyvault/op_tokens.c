@@ -35,21 +35,6 @@ static json_t *curve_names(const struct kl_token_caps *caps)
     return list;
 }
 
-static const char *state_word(enum kl_token_state state)
-{
-    switch (state) {
-    case KL_TOKEN_STARTING:
-        return "starting";
-    case KL_TOKEN_READY:
-        return "ready";
-    case KL_TOKEN_DOWN:
-        return "down";
-    case KL_TOKEN_PIN_REFUSED:
-        return "pin-refused";
-    }
-    return "unknown";
-}
-
 /* A module's strings may hold anything: what is not UTF-8 becomes an empty text. */
 static json_t *text_or_empty(const char *text)
 {
@@ -62,8 +47,10 @@ static json_t *token_json(struct kl_token *token)
     struct kl_token_status s;
     kl_token_status(token, &s);
     return json_pack(
-        "{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}",
-        "name", token->name, "state", state_word(s.state), "text", text_or_empty(s.text),
+        "{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}",
+        "name", token->name, "state", kl_health_state(s.state), "text", text_or_empty(s.text),
+        "circuit", kl_health_circuit(s.health.circuit), "losses", (json_int_t)s.health.losses,
+        "lastCanary", (json_int_t)s.health.canary_unix, "lastCopy", (json_int_t)s.health.copy_unix,
         "generation", (json_int_t)s.generation, "calls", (json_int_t)s.calls, "failures",
         (json_int_t)s.failures, "restarts", (json_int_t)s.restarts, "lastOk",
         (json_int_t)s.last_ok_unix, "label", text_or_empty(s.caps.label), "model",

@@ -20,6 +20,10 @@ kl_op_handler kl_op_key_backup, kl_op_key_restore;
 /* op_health.c */
 kl_op_handler kl_op_healthz, kl_op_readyz, kl_op_metrics;
 
+/** "ready" …, "half-open" …: how the API spells a token's state and its circuit. Static. */
+const char *kl_health_state(enum kl_token_state state);
+const char *kl_health_circuit(enum kl_circuit circuit);
+
 /** End with JSON in a buffer, which is taken, and wiped once it is sent. 500 when the buffer has
  * failed. */
 void kl_op_reply_buf(struct kl_op *op, int status, struct kl_buf *json);

@@ -9,6 +9,7 @@
 #ifndef KL_PKCS11_CLIENT_H
 #define KL_PKCS11_CLIENT_H
 
+#include "pkcs11/breaker.h"
 #include "pkcs11/proto.h"
 
 #include <pthread.h>
@@ -39,6 +40,7 @@ struct kl_client {
     struct kl_token token; /* first */
     struct kl_worker_config conf;
     char worker[1024];
+    int64_t start_deadline_ms, keep_alive_ms, retry_limit_ms;
     int pin_fd; /* a PIN given as fd:N, copied into a memfd; else -1 */
     int wake_fd;
     pthread_t supervisor;
@@ -54,11 +56,13 @@ struct kl_client {
 
     /* The supervisor's own; no lock. */
     pid_t pid; /* 0 = no worker */
-    int64_t born_ms, respawn_ms;
-    unsigned deaths; /* in a row, without a worker that lived */
-    bool greeted;    /* HELLO seen */
-    bool login_tried;
-    char latch[256]; /* path of the refused-PIN latch; "" = none */
+    int64_t born_ms;
+    struct kl_breaker breaker;
+    bool greeted;        /* HELLO seen */
+    int64_t step_ms;     /* when the starting worker began what it is at */
+    bool step_slow;      /* it may take slow-deadline */
+    int64_t keep_out_ms; /* no canary before */
+    char latch[256];     /* path of the refused-PIN latch; "" = none */
 };
 
 /** Take an idle client apart: no worker, no calls, no thread. */

@@ -1,6 +1,8 @@
 #include "pkcs11/client.h"
 
 #include "base/clock.h"
+#include "base/encoding.h"
+#include "pkcs11/health.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,10 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TICK_MS      100  /* how often deadlines are looked at */
-#define FAREWELL_MS  3000 /* for C_Finalize at an orderly end */
-#define LIVED_MS     5000 /* a worker that came up and lived this long was a good one */
-#define CHEAP_CAP_MS 2000
+#define TICK_MS       100  /* how often deadlines are looked at */
+#define FAREWELL_MS   3000 /* for C_Finalize at an orderly end */
+#define LIVED_MS      5000 /* a worker that came up and lived this long was a good one */
+#define LATCH_LOOK_MS 2000 /* how often a refused-PIN latch is looked at */
 
 void kl_supervisor_wake(struct kl_client *c)
 {
@@ -34,17 +36,6 @@ static void set_state(struct kl_client *c, enum kl_token_state state, const char
     (void)pthread_mutex_lock(&c->lock);
     set_state_locked(c, state, text);
     (void)pthread_mutex_unlock(&c->lock);
-}
-
-/* Pause before the next worker. The first replacement comes at once. As long as no PIN was sent
- * (the token is simply not there) a try costs nothing, and waiting longer would only delay the
- * return; with a login in it, it does. */
-static int64_t pause_before_next(const struct kl_client *c)
-{
-    static const int64_t steps_ms[] = {0, 1000, 1000, 2000, 5000, 10000, 60000};
-    size_t step = c->deaths < KL_COUNT(steps_ms) ? c->deaths : KL_COUNT(steps_ms) - 1;
-    int64_t pause = steps_ms[step];
-    return !c->login_tried && pause > CHEAP_CAP_MS ? CHEAP_CAP_MS : pause;
 }
 
 static void answer(struct kl_client *c, const struct kl_call_slot *call,
@@ -86,33 +77,36 @@ static void reap(struct kl_client *c)
 /* The worker is lost, by its own doing or by ours. */
 static void bury(struct kl_client *c, enum kl_token_state state, const char *why)
 {
-    bool lived = c->greeted && kl_clock_mono_ms() - c->born_ms >= LIVED_MS;
+    int64_t now = kl_clock_mono_ms();
+    uint32_t dice;
+    kl_random(&dice, sizeof dice);
+    kl_breaker_trip(&c->breaker, c->greeted && now - c->born_ms >= LIVED_MS, now, c->retry_limit_ms,
+                    dice);
     (void)pthread_mutex_lock(&c->lock);
     set_state_locked(c, state, why);
     c->status.worker_pid = 0;
+    kl_health_circuit_locked(c, KL_CIRCUIT_OPEN);
     for (size_t i = 0; i < KL_PROTO_LANES; i++) {
         if (c->lanes[i].fd >= 0)
             (void)close(c->lanes[i].fd);
         c->lanes[i].fd = -1;
     }
     (void)pthread_mutex_unlock(&c->lock);
+    fail_all(c, why); /* first: a worker may take its time to die in a driver */
     if (c->pid != 0)
         reap(c);
-    fail_all(c, why);
-    c->deaths = lived ? 0 : c->deaths;
-    c->respawn_ms = kl_clock_mono_ms() + pause_before_next(c);
-    c->deaths++;
 }
 
 static void bring_up(struct kl_client *c)
 {
     struct kl_err err;
-    c->greeted = c->login_tried = false;
+    c->greeted = false;
     c->born_ms = kl_clock_mono_ms();
     (void)pthread_mutex_lock(&c->lock);
+    kl_health_circuit_locked(c, KL_CIRCUIT_HALF_OPEN);
     enum kl_code code = kl_spawn_worker(c, &err);
     c->status.worker_pid = c->pid;
-    if (c->deaths > 0)
+    if (c->breaker.failures > 0)
         c->status.restarts++;
     (void)pthread_mutex_unlock(&c->lock);
     if (code != KL_OK)
@@ -125,7 +119,6 @@ static bool welcome(struct kl_client *c, const void *frame, size_t n)
     if (c->greeted || kl_proto_get_hello(frame, n, &hello) != KL_OK)
         return false;
     c->greeted = true;
-    c->login_tried = hello.login_tried;
     if (hello.err.code == KL_TOKEN_PIN) {
         (void)snprintf(c->latch, sizeof c->latch, "%s", hello.err.detail);
         bury(c, KL_TOKEN_PIN_REFUSED, hello.err.text);
@@ -141,6 +134,7 @@ static bool welcome(struct kl_client *c, const void *frame, size_t n)
     c->lanes[KL_LANE_SHORT].threads = hello.threads;
     c->status.caps = hello.caps;
     c->status.generation++;
+    kl_health_up_locked(c, hello.proved);
     set_state_locked(c, KL_TOKEN_READY, "The token is ready");
     (void)pthread_mutex_unlock(&c->lock);
     return true;
@@ -210,6 +204,9 @@ static void receive(struct kl_client *c, unsigned lane)
     if (n <= KL_PROTO_MAX && lane == KL_LANE_MANAGE &&
         kl_proto_kind(frame, (size_t)n) == KL_FRAME_HELLO)
         sane = welcome(c, frame, (size_t)n);
+    else if (n <= KL_PROTO_MAX && lane == KL_LANE_MANAGE &&
+             kl_proto_kind(frame, (size_t)n) == KL_FRAME_PROGRESS)
+        sane = kl_health_step(c, frame, (size_t)n);
     else if (n <= KL_PROTO_MAX)
         sane = deliver(c, lane, frame, (size_t)n);
     kl_wipe(frame, (size_t)n);
@@ -221,7 +218,7 @@ static bool deadline_missed(struct kl_client *c)
 {
     int64_t now = kl_clock_mono_ms();
     if (!c->greeted)
-        return now - c->born_ms > c->lanes[KL_LANE_MANAGE].deadline_ms;
+        return kl_health_start_hangs(c, now);
     bool missed = false;
     (void)pthread_mutex_lock(&c->lock);
     for (size_t i = 0; c->in_flight > 0 && i < c->slot_count && !missed; i++) {
@@ -255,15 +252,22 @@ static void attend(struct kl_client *c, int64_t *next_check_ms)
     if (now < *next_check_ms)
         return;
     *next_check_ms = now + TICK_MS;
-    if (c->pid != 0 && deadline_missed(c))
-        bury(c, KL_TOKEN_DOWN,
-             c->greeted ? "A call missed its deadline" : "The start took too long");
+    if (c->pid == 0)
+        return;
+    char why[sizeof c->status.text] = "A call missed its deadline";
+    if (deadline_missed(c)) {
+        if (!c->greeted)
+            kl_health_tell_hang(c, why, sizeof why);
+        bury(c, KL_TOKEN_DOWN, why);
+    } else if (c->greeted) {
+        kl_health_keep(c, now);
+    }
 }
 
 /* No worker: wait for the next try. A refused PIN waits until an operator removes the latch. */
 static void linger(struct kl_client *c)
 {
-    int64_t left = c->respawn_ms - kl_clock_mono_ms();
+    int64_t left = kl_breaker_wait_ms(&c->breaker, kl_clock_mono_ms());
     bool latched = c->status.state == KL_TOKEN_PIN_REFUSED;
     if (latched && c->latch[0] != 0 && access(c->latch, F_OK) != 0 && errno == ENOENT) {
         set_state(c, KL_TOKEN_DOWN, "The refused-PIN latch was removed");
@@ -274,7 +278,7 @@ static void linger(struct kl_client *c)
         return;
     }
     struct pollfd wake = {.fd = c->wake_fd, .events = POLLIN};
-    if (poll(&wake, 1, latched ? CHEAP_CAP_MS : (int)left) > 0)
+    if (poll(&wake, 1, latched ? LATCH_LOOK_MS : (int)left) > 0)
         drain_wake(c);
 }
 

@@ -71,6 +71,10 @@ static enum kl_code copy_settings(struct kl_client *c, const struct kl_token_con
     w->software_oaep = g->software_oaep;
     c->lanes[KL_LANE_SHORT].deadline_ms = g->deadline_ms;
     c->lanes[KL_LANE_MANAGE].deadline_ms = g->slow_deadline_ms;
+    c->start_deadline_ms = g->start_deadline_ms > 0 ? g->start_deadline_ms : g->deadline_ms;
+    c->keep_alive_ms = g->keep_alive_ms;
+    c->retry_limit_ms = g->retry_limit_ms > 0 ? g->retry_limit_ms : 5000;
+    w->keep_alive_ms = (uint32_t)g->keep_alive_ms;
     c->token.name = w->name;
     if (c->worker[0] != 0)
         return KL_OK;

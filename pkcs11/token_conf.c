@@ -3,8 +3,18 @@
 #include "base/conf.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #define AT(member) offsetof(struct kl_token_config, member)
+
+static enum kl_code check_digest(const void *value, struct kl_err *err)
+{
+    const char *text = *(char *const *)value;
+    if (text != NULL && (strlen(text) != 64 || strspn(text, "0123456789abcdef") != 64))
+        return kl_fail(err, KL_CONFIG, "module-sha256",
+                       "module-sha256 must be 64 lower-case hex digits, as sha256sum prints them");
+    return KL_OK;
+}
 
 static const struct kl_conf_row rows[] = {
     {.key = "module",
@@ -24,8 +34,9 @@ static const struct kl_conf_row rows[] = {
      .offset = AT(pin_source),
      .required = true,
      .help =
-         "Where the worker reads the user PIN: an absolute path, fd:N, or credential:NAME for a systemd "
-         "credential. A refused PIN is never sent again by itself."},
+         "Where the worker gets the user PIN: an absolute path, fd:N, credential:NAME for a systemd "
+         "credential, prompt to wait for 'kluis token login', or protected for a token that asks on a keypad "
+         "of its own. A refused PIN is never sent again by itself."},
     {.key = "init-args",
      .type = KL_CONF_TEXT,
      .offset = AT(init_args),
@@ -70,7 +81,36 @@ static const struct kl_conf_row rows[] = {
      .min = 10,
      .max = 3600000,
      .preset = "2m",
-     .help = "The same for starting, creating, destroying, wrapping and listing keys."},
+     .help =
+         "The same for creating, destroying, wrapping and listing keys, and for the keys that a "
+         "worker makes while it starts, to see what the token can."},
+    {.key = "start-deadline",
+     .type = KL_CONF_DURATION,
+     .offset = AT(start_deadline_ms),
+     .min = 10,
+     .max = 3600000,
+     .preset = "10s",
+     .help =
+         "The same for each step of a worker's start: loading and initialising the module, logging in, each "
+         "part of the listing and the probe. Raise it for a module that takes longer to connect."},
+    {.key = "keep-alive",
+     .type = KL_CONF_DURATION,
+     .offset = AT(keep_alive_ms),
+     .min = 0,
+     .max = 86400000,
+     .preset = "20s",
+     .help =
+         "How often the token proves itself by a private-key operation (a canary), and after how long an idle "
+         "session does one of its own, so that no session is closed for idleness. 0 turns both off."},
+    {.key = "retry-limit",
+     .type = KL_CONF_DURATION,
+     .offset = AT(retry_limit_ms),
+     .min = 1000,
+     .max = 3600000,
+     .preset = "5s",
+     .help =
+         "Longest pause before the next try to reach a token that is gone: the pauses grow from none over 1, 1, "
+         "2, 5, 10 and 60 to 300 seconds up to this."},
     {.key = "max-waiting",
      .type = KL_CONF_INT,
      .offset = AT(max_waiting),
@@ -85,6 +125,49 @@ static const struct kl_conf_row rows[] = {
      .help =
          "Where the token lacks an OAEP hash: raw RSA on the token, and the padding taken off in the worker in "
          "constant time. RSA-OAEP-256 on SoftHSM needs it."},
+    {.key = "relogin",
+     .type = KL_CONF_BOOL,
+     .offset = AT(relogin),
+     .preset = "no",
+     .help =
+         "Keep the PIN in the worker's locked memory and log in again when the token lost the login. Without "
+         "it the PIN is wiped after the login, and a lost login costs a new worker, which reads pin-source "
+         "again."},
+    {.key = "module-sha256",
+     .type = KL_CONF_TEXT,
+     .offset = AT(module_sha256),
+     .check = check_digest,
+     .help =
+         "SHA-256 of the module's file in hex (sha256sum FILE). Another file is not loaded. Whatever it says, "
+         "the file and every folder above it must belong to root or to the service's user, and others must "
+         "not be able to write there."},
+    {.key = "user",
+     .type = KL_CONF_TEXT,
+     .offset = AT(user),
+     .help =
+         "User that the worker becomes after it has read the PIN, for a service that is started by root. The "
+         "token's folders must be this user's."},
+    {.key = "network",
+     .type = KL_CONF_BOOL,
+     .offset = AT(network),
+     .preset = "no",
+     .help =
+         "Let the module use Internet sockets, as a network HSM needs it. Unix sockets, which lead to daemons "
+         "such as pcscd or pkcsslotd, are always open to it."},
+    {.key = "files",
+     .type = KL_CONF_LIST,
+     .offset = AT(files),
+     .help =
+         "A file or folder that the module may read and write, with all below; repeat the line for more. "
+         "Once there is a line, the module sees only these, store-dir, its own folder, and to read /usr, "
+         "/etc, /opt, /proc and /sys; a device node such as /dev/tpmrm0 needs a line too. Without one it sees "
+         "what its user may see, but never the files of this service. Needs a kernel with Landlock."},
+    {.key = "syscalls",
+     .type = KL_CONF_TEXT,
+     .offset = AT(syscalls),
+     .help =
+         "Names of system calls, parted by spaces, that this module needs beyond the worker's allow-list. A "
+         "call that is not allowed fails with EPERM, and the worker's log names it."},
 };
 
 static const struct kl_conf_section section = {

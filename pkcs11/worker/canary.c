@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/encoding.h"
+#include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/rsa.h"
 #include "pkcs11/worker/secret_key.h"
 #include "pkcs11/worker/session.h"
@@ -9,14 +10,23 @@
 
 #include <string.h>
 
-#define MOST_OTHERS 4 /* keys tried before the token counts as ill */
+#define MOST_OTHERS 8   /* keys that fail before the token counts as ill */
+#define MOST_PLACES 256 /* of the listing that are looked at for a key that can be tried */
 
 static bool works(const struct kl_worker *w, enum kl_token_alg alg)
 {
     return (atomic_load(&w->algs) >> alg & 1) != 0;
 }
 
-bool kl_canary_prove(struct kl_session *s, const struct kl_key *key)
+/* A refusal of the use as such says nothing of the token's health. */
+static enum kl_canary_proof proof_of(CK_RV rv, bool ok)
+{
+    if (rv == CKR_OK)
+        return ok ? KL_CANARY_PROVEN : KL_CANARY_FAILED;
+    return kl_ckr_class(rv) == KL_CKR_REFUSED ? KL_CANARY_UNFIT : KL_CANARY_FAILED;
+}
+
+enum kl_canary_proof kl_canary_prove(struct kl_session *s, const struct kl_key *key)
 {
     const struct kl_worker *w = s->worker;
     uint8_t plain[32];
@@ -36,20 +46,35 @@ bool kl_canary_prove(struct kl_session *s, const struct kl_key *key)
                      : kl_sign_round_trip(s, key, m, &ok);
         if (rv != CKR_OK)
             kl_session_drop(s);
-        return ok;
+        return proof_of(rv, ok);
     }
-    return false;
+    return KL_CANARY_UNFIT;
 }
 
-static bool prove_id(struct kl_session *s, const uint8_t *id)
+static enum kl_canary_proof try_id(struct kl_session *s, const uint8_t *id)
 {
     struct kl_key key;
     CK_RV rv = kl_session_ensure(s);
-    if (rv != CKR_OK || kl_keys_get(s->worker->keys, s, id, &key, &rv, NULL) != KL_OK) {
-        kl_session_drop(s);
-        return false;
-    }
-    return kl_canary_prove(s, &key);
+    if (rv != CKR_OK)
+        return KL_CANARY_FAILED;
+    enum kl_code code = kl_keys_get(s->worker->keys, s, id, &key, &rv, NULL);
+    if (code == KL_OK)
+        return kl_canary_prove(s, &key);
+    if (code == KL_TOKEN_UNSUPPORTED || code == KL_TOKEN_AMBIGUOUS)
+        return KL_CANARY_UNFIT;
+    kl_session_drop(s);
+    return KL_CANARY_FAILED;
+}
+
+/* Once more with a new session and a new handle: either may have died of idleness. */
+static enum kl_canary_proof prove_id(struct kl_session *s, const uint8_t *id)
+{
+    enum kl_canary_proof proof = try_id(s, id);
+    if (proof != KL_CANARY_FAILED)
+        return proof;
+    kl_session_drop(s);
+    kl_keys_forget(s->worker->keys, id);
+    return try_id(s, id);
 }
 
 static bool same(const uint8_t *a, const uint8_t *b)
@@ -74,23 +99,36 @@ static enum kl_canary_word ask_mac(struct kl_session *s)
 static enum kl_canary_word ask_others_locked(struct kl_session *s, const uint8_t *except)
 {
     struct kl_canary *c = &s->worker->canary;
-    bool any = false;
+    unsigned failed = 0;
     uint8_t id[KL_KEY_ID_LEN];
     if (c->have_good && !same(c->good.id, except) && kl_keys_knows(s->worker->keys, c->good.id)) {
-        any = true;
-        if (prove_id(s, c->good.id))
+        failed++;
+        if (prove_id(s, c->good.id) == KL_CANARY_PROVEN)
             return KL_CANARY_WELL;
     }
-    for (size_t place = 0, tried = 0;
-         tried < MOST_OTHERS && kl_keys_id_at(s->worker->keys, place, id); place++) {
+    for (size_t place = 0;
+         place < MOST_PLACES && failed < MOST_OTHERS && kl_keys_id_at(s->worker->keys, place, id);
+         place++) {
         if (same(id, except))
             continue;
-        tried++;
-        any = true;
-        if (prove_id(s, id))
+        enum kl_canary_proof proof = prove_id(s, id);
+        if (proof == KL_CANARY_PROVEN) {
+            memcpy(c->good.id, id, sizeof id); /* the first to ask the next time */
+            c->have_good = true;
             return KL_CANARY_WELL;
+        }
+        failed += proof == KL_CANARY_FAILED;
     }
-    return any ? KL_CANARY_ILL : ask_mac(s);
+    return failed > 0 ? KL_CANARY_ILL : ask_mac(s);
+}
+
+static bool may_try_locked(struct kl_canary *c, int64_t now_ms)
+{
+    int64_t from = c->spent_ms > now_ms ? c->spent_ms : now_ms;
+    if (from - now_ms > KL_CANARY_BURST_MS)
+        return false;
+    c->spent_ms = from + KL_CANARY_SPACING_MS;
+    return true;
 }
 
 enum kl_canary_word kl_canary_ask(struct kl_session *s, const struct kl_key *suspect,
@@ -101,7 +139,11 @@ enum kl_canary_word kl_canary_ask(struct kl_session *s, const struct kl_key *sus
     (void)pthread_mutex_lock(&c->lock);
     int64_t began = kl_clock_mono_ms();
     bool held = c->passed_ms != 0 && c->passed_ms >= not_before_ms;
-    if (held || (suspect != NULL && kl_canary_prove(s, suspect))) {
+    if (held) {
+        word = KL_CANARY_WELL;
+    } else if (!may_try_locked(c, began)) {
+        word = KL_CANARY_LATER;
+    } else if (suspect != NULL && kl_canary_prove(s, suspect) == KL_CANARY_PROVEN) {
         word = KL_CANARY_WELL;
     } else if (suspect == NULL) {
         word = ask_others_locked(s, NULL);
@@ -122,6 +164,22 @@ enum kl_canary_word kl_canary_ask_others(struct kl_session *s,
     (void)pthread_mutex_lock(&c->lock);
     enum kl_canary_word word = ask_others_locked(s, id);
     (void)pthread_mutex_unlock(&c->lock);
+    return word;
+}
+
+enum kl_canary_word kl_canary_keep_alive(struct kl_session *s)
+{
+    struct kl_canary *c = &s->worker->canary;
+    (void)pthread_mutex_lock(&c->lock);
+    int64_t began = kl_clock_mono_ms();
+    enum kl_canary_word word = ask_others_locked(s, NULL);
+    if (word == KL_CANARY_WELL)
+        c->passed_ms = began;
+    (void)pthread_mutex_unlock(&c->lock);
+    if (word == KL_CANARY_MUTE && !kl_session_logged_in(s))
+        word = KL_CANARY_ILL; /* the only thing that can be asked of an empty token */
+    if (word == KL_CANARY_ILL)
+        atomic_store(&s->worker->condemned, true);
     return word;
 }
 

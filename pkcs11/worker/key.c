@@ -3,11 +3,13 @@
 #include "pkcs11/worker/attr.h"
 #include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/mech.h"
+#include "pkcs11/worker/progress.h"
 #include "pkcs11/worker/session.h"
 
 #include <string.h>
 
 #define MOST_KEYS (1u << 20)
+#define STEP_KEYS 64 /* of a listing, between two words to the client */
 
 struct entry {
     uint8_t id[KL_KEY_ID_LEN];
@@ -162,6 +164,8 @@ static CK_RV index_private(struct kl_keys *k, struct kl_session *s, bool *ret_an
         uint8_t id[64];
         CK_KEY_TYPE type;
         bool ours;
+        if (i % STEP_KEYS == 0)
+            kl_progress_step("C_GetAttributeValue", false);
         rv = read_id(s, list[i], id, &type, &ours);
         if (rv != CKR_OK || !ours)
             continue;

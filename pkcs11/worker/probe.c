@@ -6,6 +6,7 @@
 #include "pkcs11/worker/create.h"
 #include "pkcs11/worker/domain.h"
 #include "pkcs11/worker/domain_key.h"
+#include "pkcs11/worker/progress.h"
 #include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/rsa.h"
 #include "pkcs11/worker/secret_key.h"
@@ -44,6 +45,7 @@ static bool make_pair(struct kl_worker *w, struct kl_key_spec *spec, struct prob
     for (int on_token = (w->quirks & KL_QUIRK_NO_SESSION_OBJECTS) != 0; on_token <= 1; on_token++) {
         *ret = (struct probe_key){.maker = {.worker = w}, .on_token = on_token == 1};
         memcpy(ret->key.ref.id, id, sizeof id);
+        kl_progress_step("C_GenerateKeyPair", true);
         if (kl_create_generate(&ret->maker, spec, id, on_token == 1, &private, &public) == CKR_OK &&
             read_pair(ret, id, private, public))
             return true;
@@ -107,6 +109,7 @@ static void try_algs(struct kl_session *s, const struct kl_key *key, struct kl_t
         if (!kl_mech_fits(m, key->type, key->curve))
             continue;
         bool oaep = m->kind == KL_MECH_OAEP;
+        kl_progress_step(oaep ? "C_Decrypt" : "C_Sign", false);
         bool native = oaep ? decrypts(s, key, m, true) : signs(s, key, m);
         bool raw = !native && oaep && s->worker->conf.software_oaep && decrypts(s, key, m, false);
         caps->native_algs |= (uint32_t)native << alg;

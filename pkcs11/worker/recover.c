@@ -31,6 +31,9 @@ static enum kl_code ask(struct kl_session *s, const struct kl_key *key, CK_RV rv
         if (key == NULL && kl_session_logged_in(s))
             return kl_ckr_fail(err, KL_BAD_INPUT, rv, what, "the token refused");
         break;
+    case KL_CANARY_LATER:
+        return kl_ckr_fail(err, KL_TOKEN_BUSY, rv, what,
+                           "the token refuses more than can be told from a fault of its own");
     case KL_CANARY_ILL:
         break;
     }

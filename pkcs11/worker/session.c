@@ -50,3 +50,10 @@ enum kl_code kl_session_open_anchor(struct kl_worker *w, struct kl_err *err)
     return kl_ckr_fail(err, KL_TOKEN_UNAVAILABLE, rv, "C_OpenSession",
                        "the token gives no session");
 }
+
+enum kl_code kl_session_touch_anchor(struct kl_worker *w, struct kl_err *err)
+{
+    CK_BYTE some[8];
+    CK_RV rv = w->module.f->C_GenerateRandom(w->anchor, some, sizeof some);
+    return kl_ckr_class(rv) == KL_CKR_SESSION ? kl_session_open_anchor(w, err) : KL_OK;
+}

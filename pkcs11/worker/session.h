@@ -10,6 +10,8 @@ CK_RV kl_session_ensure(struct kl_session *s);
 void kl_session_drop(struct kl_session *s);
 /** C_GetSessionInfo says that the user is logged in. */
 bool kl_session_logged_in(struct kl_session *s);
+/** Use the anchor session, so that the token does not count it idle; a dead one is replaced. */
+enum kl_code kl_session_touch_anchor(struct kl_worker *w, struct kl_err *err);
 /** The anchor session of the worker; before login, once. */
 enum kl_code kl_session_open_anchor(struct kl_worker *w, struct kl_err *err) KL_MUST_USE;
 

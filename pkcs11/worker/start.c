@@ -1,9 +1,11 @@
 #include "pkcs11/worker/start.h"
 
+#include "base/log.h"
 #include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/durable.h"
 #include "pkcs11/worker/login.h"
 #include "pkcs11/worker/probe.h"
+#include "pkcs11/worker/progress.h"
 #include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/session.h"
 #include "pkcs11/worker/slot.h"
@@ -18,18 +20,34 @@ enum kl_code kl_start_token(struct kl_worker *w, struct kl_err *err)
     w->keys = kl_keys_new();
     if (w->keys == NULL)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for the index of keys");
+    kl_progress_step("C_Initialize", false);
     enum kl_code code = kl_module_open(w->conf.module, w->conf.init_args, &w->module, err);
+    kl_progress_step("C_GetSlotList", false);
     if (code == KL_OK)
         code = kl_slot_find(&w->module, w->conf.uri, &w->slot, &w->info, err);
     if (code != KL_OK)
         return code;
     w->quirks = kl_quirk_flags(w->module.manufacturer, &w->info);
+    kl_progress_step("C_OpenSession", false);
     return kl_session_open_anchor(w, err);
+}
+
+/* The probe has shown that the token works with keys of its own making. When none of those that it
+ * holds does, they may all be somebody else's: what needs one of them will say so. */
+static void prove(struct kl_session *s)
+{
+    kl_progress_step("the canary", false);
+    if (kl_canary_keep_alive(s) != KL_CANARY_ILL)
+        return;
+    atomic_store(&s->worker->condemned, false);
+    kl_log(KL_LOG_WARNING, "token=%s holds keys, and none that was tried works",
+           s->worker->conf.name);
 }
 
 static enum kl_code list_and_probe(struct kl_worker *w, struct kl_err *err)
 {
     struct kl_session s = {.worker = w};
+    kl_progress_step("C_FindObjects", false);
     CK_RV rv = kl_session_ensure(&s);
     if (rv == CKR_OK)
         rv = kl_keys_list(w->keys, &s);
@@ -39,15 +57,20 @@ static enum kl_code list_and_probe(struct kl_worker *w, struct kl_err *err)
                            "the token's keys cannot be listed");
     if (code == KL_OK)
         code = kl_probe_run(&s, err);
+    if (code == KL_OK)
+        prove(&s);
     kl_session_drop(&s);
     return code;
 }
 
 enum kl_code kl_start(struct kl_worker *w, int pin_fd, struct kl_err *err)
 {
+    kl_progress_step("the store folder", false);
     enum kl_code code = kl_durable_check(w->conf.store_dir, err);
     if (code == KL_OK)
         code = kl_start_token(w, err);
+    /* a PIN pad waits for people */
+    kl_progress_step("C_Login", (w->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0);
     if (code == KL_OK)
         code = kl_login(w, pin_fd, err);
     if (code == KL_OK)
