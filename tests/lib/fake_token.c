@@ -338,12 +338,19 @@ static enum kl_code probe(struct fake *f, const struct kl_token_request *req, st
     return kl_secret_append(out, &f->caps, sizeof f->caps);
 }
 
+static enum kl_code canary(struct fake *f, const struct kl_token_request *req,
+                           struct kl_secret *out)
+{
+    (void)f, (void)req;
+    return kl_secret_append(out, "\1", 1);
+}
+
 static enum kl_code (*const calls[KL_CALL_COUNT])(struct fake *, const struct kl_token_request *,
                                                   struct kl_secret *) = {
     [KL_CALL_PROBE] = probe,         [KL_CALL_DECRYPT] = use_key, [KL_CALL_SIGN] = use_key,
     [KL_CALL_RANDOM] = random_bytes, [KL_CALL_MAC] = mac,         [KL_CALL_FIND] = find,
     [KL_CALL_GENERATE] = generate,   [KL_CALL_DESTROY] = destroy, [KL_CALL_WRAP] = wrap_key,
-    [KL_CALL_UNWRAP] = unwrap_key,   [KL_CALL_LIST] = list,
+    [KL_CALL_UNWRAP] = unwrap_key,   [KL_CALL_LIST] = list,       [KL_CALL_CANARY] = canary,
 };
 
 static void answer(struct fake *f, struct waiting *w)
