@@ -4,6 +4,7 @@
 #include "pkcs11/worker/attr.h"
 #include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/quirk.h"
+#include "pkcs11/worker/recover.h"
 #include "pkcs11/worker/rsa.h"
 #include "pkcs11/worker/session.h"
 #include "pkcs11/worker/sign.h"
@@ -152,8 +153,7 @@ enum kl_code kl_create_check(struct kl_session *s, CK_OBJECT_HANDLE private,
         attrs[i] = KL_ATTR_VALUE(rows[i].type, rows[i].is);
     CK_RV rv = kl_attr_read(kl_f(s), s->handle, private, attrs, KL_COUNT(attrs));
     if (rv != CKR_OK)
-        return kl_ckr_fail(err, KL_TOKEN_READBACK, rv, "C_GetAttributeValue",
-                           "the new key cannot be read back");
+        return kl_recover_proof(s, rv, "C_GetAttributeValue", err);
     for (size_t i = 0; i < KL_COUNT(rows); i++)
         if (rows[i].insist && rows[i].is != (rows[i].must_be ? CK_TRUE : CK_FALSE))
             return kl_fail(err, KL_TOKEN_READBACK, "C_GetAttributeValue",
@@ -187,8 +187,7 @@ enum kl_code kl_create_round_trips(struct kl_session *s, const struct kl_key *ke
             continue;
         CK_RV rv = one_round_trip(s, key, m, &ok);
         if (rv != CKR_OK)
-            return kl_ckr_fail(err, KL_TOKEN_READBACK, rv, "round trip", "the new key fails at %s",
-                               m->name);
+            return kl_recover_proof(s, rv, m->name, err);
         if (!ok)
             return kl_fail(err, KL_TOKEN_READBACK, "round trip",
                            "the new key gives a wrong answer at %s", m->name);

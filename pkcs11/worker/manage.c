@@ -46,9 +46,11 @@ static enum kl_code accept_pair(struct kl_session *s, const struct kl_token_requ
     if (code != KL_OK)
         return code;
     CK_RV rv = kl_keys_read(s, private, public, req->key.id, &key);
-    if (rv != CKR_OK || key.spki_len == 0)
-        return kl_ckr_fail(err, KL_TOKEN_READBACK, rv, "C_GetAttributeValue",
-                           "the token does not show the public half of the new key");
+    if (rv != CKR_OK)
+        return kl_recover_proof(s, rv, "C_GetAttributeValue", err);
+    if (key.spki_len == 0)
+        return kl_fail(err, KL_TOKEN_READBACK, "C_GetAttributeValue",
+                       "the token does not show the public half of the new key");
     if (key.type != req->spec.type || key.curve != req->spec.curve ||
         (key.type == KL_KEY_RSA && req->spec.bits != 0 && key.size_bytes * 8 != req->spec.bits))
         return kl_fail(err, KL_TOKEN_READBACK, "C_GetAttributeValue",
@@ -72,6 +74,8 @@ static enum kl_code undo(struct kl_session *s, const uint8_t *id, enum kl_code c
 {
     kl_session_drop(s);
     CK_RV rv = kl_create_destroy(s, id);
+    if (rv != CKR_OK)
+        s->again = false; /* a second try would meet what is left */
     if (rv != CKR_OK && err != NULL)
         (void)snprintf(err->detail, sizeof err->detail, "and the clean-up failed: %s",
                        kl_ckr_name(rv));
@@ -218,10 +222,13 @@ static enum kl_code serve_locked(struct kl_session *s, const struct kl_token_req
 enum kl_code kl_manage_serve(struct kl_session *s, const struct kl_token_request *req,
                              struct kl_answer *ret, struct kl_err *err)
 {
-    ret->len = 0;
-    ret->mechanism = 0;
+    enum kl_code code;
     (void)pthread_mutex_lock(&s->worker->creating); /* a MAC key may be in the making on lane 0 */
-    enum kl_code code = serve_locked(s, req, ret, err);
+    do {
+        ret->len = 0;
+        ret->mechanism = 0;
+        code = serve_locked(s, req, ret, err);
+    } while (kl_recover_again(s, code));
     (void)pthread_mutex_unlock(&s->worker->creating);
     return code;
 }

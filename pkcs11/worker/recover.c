@@ -86,22 +86,42 @@ static bool is_named(const struct kl_key_ref *ref)
     return memcmp(ref->spki_hash, any, sizeof any) != 0;
 }
 
+/* A session that died of idleness, or a hiccup: an error counts when it comes twice. */
+static bool may_be_cured(CK_RV rv)
+{
+    enum kl_ckr_class class = kl_ckr_class(rv);
+    return class == KL_CKR_SESSION || class == KL_CKR_AMBIGUOUS || class == KL_CKR_SUSPECT;
+}
+
+/* Twice, with a new session, where that may help; a stale handle is found anew by the id. */
+static enum kl_code look_up(struct kl_session *s, const uint8_t *id, struct kl_key *ret,
+                            CK_RV *ret_rv, struct kl_err *err)
+{
+    for (int attempt = 0;; attempt++) {
+        enum kl_code code = KL_TOKEN_UNAVAILABLE;
+        *ret_rv = kl_session_ensure(s);
+        if (*ret_rv == CKR_OK)
+            code = kl_keys_get(s->worker->keys, s, id, ret, ret_rv, err);
+        if (code != KL_TOKEN_UNAVAILABLE)
+            return code;
+        kl_session_drop(s);
+        bool stale = kl_ckr_class(*ret_rv) == KL_CKR_HANDLE;
+        if (stale)
+            kl_keys_forget(s->worker->keys, id);
+        if (attempt > 0 || (!stale && !may_be_cured(*ret_rv)))
+            return code;
+    }
+}
+
 static enum kl_code get_key(struct kl_session *s, const struct kl_key_ref *ref, bool known,
                             struct kl_key *ret, struct kl_err *err)
 {
-    CK_RV rv = kl_session_ensure(s);
-    if (rv != CKR_OK)
-        return judge(s, NULL, rv, "C_OpenSession", err);
     struct kl_key key;
-    enum kl_code code = kl_keys_get(s->worker->keys, s, ref->id, &key, &rv, err);
-    if (code == KL_TOKEN_UNAVAILABLE) {
-        kl_session_drop(s);
-        if (kl_ckr_class(rv) == KL_CKR_HANDLE) {
-            kl_keys_forget(s->worker->keys, ref->id);
-            return confirm_missing(s, ref->id, true, err);
-        }
-        return judge(s, NULL, rv, "C_FindObjects", err);
-    }
+    CK_RV rv;
+    enum kl_code code = look_up(s, ref->id, &key, &rv, err);
+    if (code == KL_TOKEN_UNAVAILABLE)
+        return kl_ckr_class(rv) == KL_CKR_HANDLE ? confirm_missing(s, ref->id, true, err)
+                                                 : judge(s, NULL, rv, "C_FindObjects", err);
     if (code == KL_TOKEN_KEY_MISSING)
         return confirm_missing(s, ref->id, known, err);
     if (code != KL_OK)
@@ -133,8 +153,9 @@ static bool may_pass_again(struct kl_session *s, const struct kl_key *key, CK_RV
     case KL_CKR_REQUEST:
     case KL_CKR_AMBIGUOUS:
     case KL_CKR_SUSPECT:
+    case KL_CKR_REFUSED: /* of another key, perhaps */
         if (kl_keys_still(s, key))
-            return kl_ckr_class(rv) != KL_CKR_REQUEST;
+            return may_be_cured(rv);
         kl_keys_forget(s->worker->keys, key->ref.id);
         return true;
     default:
@@ -167,8 +188,27 @@ enum kl_code kl_recover_run(struct kl_session *s, const struct kl_key_ref *ref, 
 enum kl_code kl_recover_fault(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err)
 {
     kl_session_drop(s);
+    if (!s->retrying && may_be_cured(rv)) {
+        s->again = true;
+        return kl_ckr_fail(err, KL_TOKEN_UNAVAILABLE, rv, what, "the token failed");
+    }
     enum kl_code code = judge(s, NULL, rv, what, err);
     if (code != KL_BAD_INPUT)
         return code;
     return kl_ckr_fail(err, KL_TOKEN_UNSUPPORTED, rv, what, "the token refused");
+}
+
+enum kl_code kl_recover_proof(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err)
+{
+    enum kl_code code = kl_recover_fault(s, rv, what, err);
+    if (code != KL_TOKEN_UNSUPPORTED)
+        return code;
+    return kl_ckr_fail(err, KL_TOKEN_READBACK, rv, what, "the new key does not work");
+}
+
+bool kl_recover_again(struct kl_session *s, enum kl_code code)
+{
+    s->retrying = code != KL_OK && s->again;
+    s->again = false;
+    return s->retrying;
 }

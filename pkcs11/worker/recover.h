@@ -23,7 +23,15 @@ enum kl_code kl_recover_key(struct kl_session *s, const struct kl_key_ref *ref, 
 
 /** An error of a call that has no key to blame (random, generate, wrap …): KL_TOKEN_BUSY,
  * KL_TOKEN_UNSUPPORTED (the token is well and refuses), or KL_TOKEN_UNAVAILABLE with the worker
- * condemned. Drops the session. */
+ * condemned, or, at the first error that a new session may cure, for kl_recover_again. Drops the
+ * session. */
 enum kl_code kl_recover_fault(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err);
+
+/** The same for a key that was made a moment ago and is being proved: KL_TOKEN_READBACK where the
+ * token is well and refuses. */
+enum kl_code kl_recover_proof(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err);
+
+/** After every try of such a call, with its code: true = run it again from its beginning. Once. */
+bool kl_recover_again(struct kl_session *s, enum kl_code code);
 
 #endif

@@ -169,8 +169,8 @@ static enum kl_code canary(struct kl_session *s, const struct kl_token_request *
     return KL_OK;
 }
 
-static enum kl_code serve_short(struct kl_session *s, const struct kl_token_request *req,
-                                uint8_t *out, size_t *ret_len, struct kl_err *err)
+static enum kl_code short_call(struct kl_session *s, const struct kl_token_request *req,
+                               uint8_t *out, size_t *ret_len, struct kl_err *err)
 {
     switch (req->call) {
     case KL_CALL_DECRYPT:
@@ -198,6 +198,16 @@ static enum kl_code serve_short(struct kl_session *s, const struct kl_token_requ
         break;
     }
     return kl_fail(err, KL_BAD_INPUT, "lane", "this call has no business on the short lane");
+}
+
+static enum kl_code serve_short(struct kl_session *s, const struct kl_token_request *req,
+                                uint8_t *out, size_t *ret_len, struct kl_err *err)
+{
+    enum kl_code code;
+    do
+        code = short_call(s, req, out, ret_len, err);
+    while (kl_recover_again(s, code));
+    return code;
 }
 
 /* A lane's thread. Its buffers are its own and wiped after each call. */

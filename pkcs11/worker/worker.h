@@ -46,6 +46,7 @@ struct kl_session {
 };
 
 /** The module's functions. */
+    bool again, retrying; /* of kl_recover_again */
 static inline CK_FUNCTION_LIST *kl_f(const struct kl_session *s)
 {
     return s->worker->module.f;
