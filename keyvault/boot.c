@@ -5,9 +5,11 @@
 #include "base/log.h"
 #include "base/tls.h"
 #include "keyvault/auth/origin.h"
+#include "keyvault/failover.h"
 #include "keyvault/gate.h"
 #include "keyvault/housekeeping.h"
 #include "keyvault/jobs.h"
+#include "keyvault/limit.h"
 #include "keyvault/request.h"
 
 #include <string.h>
@@ -49,18 +51,47 @@ static void wait_for_tokens(const struct kl_service *s)
     }
 }
 
+KL_AUTO_DEFINE(paths, const char *, free);
+
+#define FIXED 5 /* private files that are not a token's */
+
+/* What no module may see, whatever user it runs as: the service's own files, every PIN file, and the
+ * stores of other tokens. Returns how many. */
+static size_t private_files(const struct kl_config *c, const struct kl_token_config *of,
+                            const char **out)
+{
+    const char *const fixed[FIXED] = {c->service->database, c->service->private_key,
+                                      c->service->state_dir, c->audit->path, c->audit->head};
+    size_t n = 0;
+    for (size_t i = 0; i < FIXED; i++)
+        if (fixed[i] != NULL)
+            out[n++] = fixed[i];
+    for (size_t i = 0; i < c->token_count; i++) {
+        const struct kl_token_config *t = c->tokens[i];
+        if (t->pin_source != NULL && t->pin_source[0] == '/')
+            out[n++] = t->pin_source;
+        if (t != of && t->store_dir != NULL &&
+            (of->store_dir == NULL || strcmp(t->store_dir, of->store_dir) != 0))
+            out[n++] = t->store_dir;
+    }
+    return n;
+}
+
 /* All workers start side by side. */
 static enum kl_code open_tokens(struct kl_running *r, struct kl_err *err)
 {
     struct kl_service *s = &r->service;
     const struct kl_config *c = r->config;
+    KL_AUTO(paths) hidden = calloc(FIXED + 2 * c->token_count, sizeof *hidden);
     s->tokens = calloc(c->token_count, sizeof(struct kl_token *));
-    if (s->tokens == NULL)
+    if (s->tokens == NULL || hidden == NULL)
         return kl_fail(err, KL_NO_MEMORY, "tokens", "No memory for the tokens");
     for (size_t i = 0; i < c->token_count; i++) {
         struct kl_token_config own = *c->tokens[i];
         if (own.state_dir == NULL)
             own.state_dir = c->service->state_dir;
+        own.hidden = hidden;
+        own.hidden_count = private_files(c, c->tokens[i], hidden);
         enum kl_code code = kl_token_open(&own, 0, &s->tokens[i], err);
         if (code != KL_OK)
             return code;
@@ -101,6 +132,16 @@ static enum kl_code open_system_keys(struct kl_service *s, struct kl_err *err)
     return code == KL_OK ? KL_OK : kl_err_prefix(err, "the service's own keys");
 }
 
+/* A request waits for all homes of its key no longer than for the most patient token alone. */
+static enum kl_code open_failover(struct kl_running *r, struct kl_err *err)
+{
+    int64_t longest = 1;
+    for (size_t i = 0; i < r->config->token_count; i++)
+        if (r->config->tokens[i]->deadline_ms > longest)
+            longest = r->config->tokens[i]->deadline_ms;
+    return kl_failover_new(longest, &r->service.failover, err);
+}
+
 static enum kl_code open_authenticator(struct kl_running *r, struct kl_err *err)
 {
     struct kl_service *s = &r->service;
@@ -109,9 +150,12 @@ static enum kl_code open_authenticator(struct kl_running *r, struct kl_err *err)
     const struct kl_authenticator_config config = {
         .model = s->model,
         .issuer_key = s->issuer_key,
+        .failover = s->failover,
         .origin = kl_buf_text(&origin),
         .tenant = kl_model_tenant(s->model),
-        .token_lifetime_s = r->config->service->token_lifetime_ms / 1000};
+        .token_lifetime_s = r->config->service->token_lifetime_ms / 1000,
+        .issuers = r->config->issuers,
+        .issuer_count = r->config->issuer_count};
     enum kl_code code = kl_authenticator_new(&config, &s->authenticator, err);
     kl_buf_done(&origin);
     return code;
@@ -139,7 +183,7 @@ static enum kl_code open_threads(struct kl_running *r, struct kl_err *err)
     unsigned threads = c->job_threads > 0 ? (unsigned)c->job_threads
                        : processors() > 2 ? 2 * processors()
                                           : 4;
-    r->service.gate = kl_gate_new(c->wrap_proof_ms);
+    r->service.gate = kl_gate_new(c->wrap_proof_ms, r->service.failover);
     if (r->service.gate == NULL)
         return kl_fail(err, KL_NO_MEMORY, "gate", "No memory for the wrap gate");
     enum kl_code code = kl_jobs_start(threads, JOBS_WAITING, &r->service.jobs, err);
@@ -193,7 +237,11 @@ enum kl_code kl_boot(const struct kl_config *config, struct kl_mark_accept accep
     if (code == KL_OK)
         code = open_system_keys(&r->service, err);
     if (code == KL_OK)
+        code = open_failover(r, err);
+    if (code == KL_OK)
         code = open_authenticator(r, err);
+    if (code == KL_OK)
+        code = kl_limits_new(config->limits, &r->service.limits, err);
     if (code == KL_OK)
         code = open_audit(r, accept, err);
     if (code == KL_OK)
@@ -253,10 +301,13 @@ void kl_boot_stop(struct kl_running *r)
     kl_housekeeping_free(r->housekeeping);
     kl_jobs_stop(s->jobs);
     kl_authenticator_free(s->authenticator);
+    kl_limits_free(s->limits);
     close_audit(s);
+    kl_failover_stop(s->failover);
     for (size_t i = 0; i < s->token_count; i++)
         kl_token_close(s->tokens[i]);
     kl_gate_free(s->gate);
+    kl_failover_free(s->failover);
     kl_key_version_unref(s->issuer_key);
     kl_key_version_unref(s->audit_key);
     kl_model_close(s->model);

@@ -10,6 +10,7 @@ static const char *const state_words[] = {
     [KL_TOKEN_READY] = "ready",
     [KL_TOKEN_DOWN] = "down",
     [KL_TOKEN_PIN_REFUSED] = "pin-refused",
+    [KL_TOKEN_PIN_WANTED] = "pin-wanted",
 };
 
 void kl_op_healthz(struct kl_op *op)

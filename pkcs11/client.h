@@ -53,6 +53,8 @@ struct kl_client {
     size_t slot_count, free_slot, in_flight;
     uint64_t calls_ever;
     struct kl_token_status status;
+    bool login_pending; /* a PIN was handed over and nothing came of it yet */
+    struct kl_err login_err;
 
     /* The supervisor's own; no lock. */
     pid_t pid; /* 0 = no worker */

@@ -251,6 +251,15 @@ enum kl_code kl_proto_get_request(const void *frame, size_t n, uint64_t *ret_id,
     return KL_OK;
 }
 
+void kl_proto_end_texts(struct kl_token_caps *caps)
+{
+    caps->model[sizeof caps->model - 1] = 0;
+    caps->manufacturer[sizeof caps->manufacturer - 1] = 0;
+    caps->serial[sizeof caps->serial - 1] = 0;
+    caps->label[sizeof caps->label - 1] = 0;
+    caps->firmware[sizeof caps->firmware - 1] = 0;
+}
+
 size_t kl_proto_put_hello(void *frame, const struct kl_hello *hello)
 {
     struct writer w = start(frame, KL_FRAME_HELLO);
@@ -273,11 +282,7 @@ enum kl_code kl_proto_get_hello(const void *frame, size_t n, struct kl_hello *re
     get_bytes(&r, &h.caps, sizeof h.caps);
     if (close_frame(&r) != KL_OK)
         return KL_CORRUPT;
-    h.caps.model[sizeof h.caps.model - 1] = 0;
-    h.caps.manufacturer[sizeof h.caps.manufacturer - 1] = 0;
-    h.caps.serial[sizeof h.caps.serial - 1] = 0;
-    h.caps.label[sizeof h.caps.label - 1] = 0;
-    h.caps.firmware[sizeof h.caps.firmware - 1] = 0;
+    kl_proto_end_texts(&h.caps);
     *ret = h;
     return KL_OK;
 }

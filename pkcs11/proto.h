@@ -64,7 +64,7 @@ struct kl_worker_config {
     char user[64];
     char syscalls[512];     /* names parted by spaces, allowed beyond the list */
     char files[2048];       /* paths parted by newlines: what the module may use */
-    char hidden[2048];      /* the same: files of the service, and what stands beside them with
+    char hidden[6144];      /* the same: files of the service, and what stands beside them with
                                more letters in the name (journals) */
 };
 
@@ -105,6 +105,9 @@ enum kl_code kl_proto_get_config(const void *frame, size_t n,
 enum kl_code kl_proto_get_request(const void *frame, size_t n, uint64_t *ret_id,
                                   struct kl_token_request *ret) KL_MUST_USE;
 enum kl_code kl_proto_get_hello(const void *frame, size_t n, struct kl_hello *ret) KL_MUST_USE;
+
+/** Whatever a worker sent as capabilities: its strings end. */
+void kl_proto_end_texts(struct kl_token_caps *caps);
 
 #define KL_ASK_MAX 256
 /** The worker asks for a PIN; one sentence why, or "". */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/encoding.h"
+#include "pkcs11/handover.h"
 #include "pkcs11/health.h"
 
 #include <errno.h>
@@ -84,6 +85,7 @@ static void bury(struct kl_client *c, enum kl_token_state state, const char *why
                     dice);
     (void)pthread_mutex_lock(&c->lock);
     set_state_locked(c, state, why);
+    kl_handover_end_locked(c, state, why);
     c->status.worker_pid = 0;
     kl_health_circuit_locked(c, KL_CIRCUIT_OPEN);
     for (size_t i = 0; i < KL_PROTO_LANES; i++) {
@@ -136,6 +138,7 @@ static bool welcome(struct kl_client *c, const void *frame, size_t n)
     c->status.generation++;
     kl_health_up_locked(c, hello.proved);
     set_state_locked(c, KL_TOKEN_READY, "The token is ready");
+    kl_handover_end_locked(c, KL_TOKEN_READY, "");
     (void)pthread_mutex_unlock(&c->lock);
     return true;
 }
@@ -182,6 +185,7 @@ static bool deliver(struct kl_client *c, unsigned lane, const void *frame, size_
         p.output_len == sizeof c->status.caps) {
         (void)pthread_mutex_lock(&c->lock);
         memcpy(&c->status.caps, p.output, p.output_len);
+        kl_proto_end_texts(&c->status.caps);
         (void)pthread_mutex_unlock(&c->lock);
     }
     answer(c, &call, &reply);
@@ -207,6 +211,9 @@ static void receive(struct kl_client *c, unsigned lane)
     else if (n <= KL_PROTO_MAX && lane == KL_LANE_MANAGE &&
              kl_proto_kind(frame, (size_t)n) == KL_FRAME_PROGRESS)
         sane = kl_health_step(c, frame, (size_t)n);
+    else if (n <= KL_PROTO_MAX && lane == KL_LANE_MANAGE &&
+             kl_proto_kind(frame, (size_t)n) == KL_FRAME_ASK_PIN)
+        sane = kl_handover_asked(c, frame, (size_t)n);
     else if (n <= KL_PROTO_MAX)
         sane = deliver(c, lane, frame, (size_t)n);
     kl_wipe(frame, (size_t)n);
@@ -218,7 +225,7 @@ static bool deadline_missed(struct kl_client *c)
 {
     int64_t now = kl_clock_mono_ms();
     if (!c->greeted)
-        return kl_health_start_hangs(c, now);
+        return !kl_handover_waits(c, now) && kl_health_start_hangs(c, now);
     bool missed = false;
     (void)pthread_mutex_lock(&c->lock);
     for (size_t i = 0; c->in_flight > 0 && i < c->slot_count && !missed; i++) {
@@ -268,7 +275,8 @@ static void attend(struct kl_client *c, int64_t *next_check_ms)
 static void linger(struct kl_client *c)
 {
     int64_t left = kl_breaker_wait_ms(&c->breaker, kl_clock_mono_ms());
-    bool latched = c->status.state == KL_TOKEN_PIN_REFUSED;
+    bool latched = c->status.state == KL_TOKEN_PIN_REFUSED &&
+                   strcmp(c->conf.pin_source, "prompt") != 0; /* that worker asks anew */
     if (latched && c->latch[0] != 0 && access(c->latch, F_OK) != 0 && errno == ENOENT) {
         set_state(c, KL_TOKEN_DOWN, "The refused-PIN latch was removed");
         latched = false;

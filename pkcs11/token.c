@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "pkcs11/handover.h"
 
 #include <errno.h>
 #include <string.h>
@@ -33,7 +34,7 @@ static enum kl_code check_config(const struct kl_token_config *g, struct kl_err 
                        "uri must not say anything about a PIN; pin-source says where it is");
     if (g->pin_source == NULL || g->pin_source[0] == 0)
         return kl_fail(err, KL_CONFIG, "token",
-                       "pin-source is missing: a file path, fd:N or credential:NAME");
+                       "pin-source is missing: a file path, fd:N, credential:NAME, prompt or protected");
     if (g->workers < 1 || g->workers > 64)
         return kl_fail(err, KL_CONFIG, "token", "workers must be 1 to 64");
     if (g->max_waiting < 1 || g->max_waiting > 65535)
@@ -67,6 +68,9 @@ static enum kl_code copy_settings(struct kl_client *c, const struct kl_token_con
         if (code != KL_OK)
             return code;
     }
+    enum kl_code limits = kl_handover_limits(c, g, err);
+    if (limits != KL_OK)
+        return limits;
     w->workers = (uint32_t)g->workers;
     w->software_oaep = g->software_oaep;
     c->lanes[KL_LANE_SHORT].deadline_ms = g->deadline_ms;
@@ -238,7 +242,7 @@ static void client_close(struct kl_token *t)
 }
 
 static const struct kl_token_ops client_ops = {
-    .submit = client_submit, .status = client_status, .close = client_close};
+    .submit = client_submit, .status = client_status, .close = client_close, .login = kl_handover_login};
 
 static void wait_until_started(struct kl_client *c, int64_t wait_ms)
 {

@@ -51,8 +51,8 @@ static const struct kl_conf_row rows[] = {
      .type = KL_CONF_PATH,
      .offset = AT(state_dir),
      .help =
-         "Folder where a refused PIN is remembered; by default the service's state-dir (file pin-refused-LABEL-SERIAL; remove it to allow one more "
-         "try)."},
+         "Folder where a refused PIN is remembered; by default the service's state-dir (file "
+         "token-NAME/pin-refused-LABEL-SERIAL; remove it to allow one more try)."},
     {.key = "worker",
      .type = KL_CONF_PATH,
      .offset = AT(worker),

@@ -44,7 +44,8 @@ static enum kl_code check_so_flags(const struct stage *st, struct kl_err *err)
 
 static enum kl_code login_user(struct stage *st, struct kl_err *err)
 {
-    return kl_login(&st->w, st->pin_fd, err);
+    enum kl_code code = kl_login_prepare(&st->w, st->pin_fd, err);
+    return code == KL_OK ? kl_login(&st->w, err) : code;
 }
 
 static void logout(struct stage *st)

@@ -2,6 +2,7 @@
 
 #include "pkcs11/worker/attr.h"
 #include "pkcs11/worker/ckr.h"
+#include "pkcs11/worker/trust.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -75,23 +76,38 @@ static enum kl_code initialise(struct kl_module *m, const char *path, const char
     return KL_OK;
 }
 
-enum kl_code kl_module_open(const char *path, const char *init_args, struct kl_module *ret,
-                            struct kl_err *err)
+/* By its path and not by a descriptor: modules look for their parts beside themselves. */
+static enum kl_code load(const struct kl_trusted *file, void **ret, struct kl_err *err)
 {
-    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (handle == NULL) {
+    struct link_map *map = NULL;
+    void *handle = dlopen(file->path, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
         enum kl_code code =
-            kl_fail(err, KL_CONFIG, "dlopen", "the module %s cannot be loaded", path);
+            kl_fail(err, KL_CONFIG, "dlopen", "the module %s cannot be loaded", file->path);
         if (err != NULL)
             (void)snprintf(err->detail, sizeof err->detail, "%s", dlerror());
         return code;
     }
+    *ret = handle;
+    return kl_trust_loaded(file, map->l_ld, err);
+}
+
+enum kl_code kl_module_open(const char *path, const char *sha256, const char *init_args,
+                            struct kl_module *ret, struct kl_err *err)
+{
+    struct kl_trusted file;
+    void *handle = NULL;
+    enum kl_code code = kl_trust_module(path, sha256, &file, err);
+    if (code == KL_OK)
+        code = load(&file, &handle, err);
+    if (code != KL_OK)
+        return code;
     struct kl_module m = {.f = from_interface(handle)};
     if (m.f == NULL)
         m.f = from_function_list(handle);
     if (m.f == NULL)
         return kl_fail(err, KL_CONFIG, "C_GetFunctionList", "%s is no PKCS#11 module", path);
-    enum kl_code code = initialise(&m, path, init_args, err);
+    code = initialise(&m, path, init_args, err);
     if (code == KL_OK)
         *ret = m;
     return code;

@@ -12,12 +12,12 @@ struct kl_module {
     char manufacturer[33]; /* of the library (CK_INFO), trimmed */
 };
 
-/** dlopen(RTLD_NOW | RTLD_LOCAL) the absolute path, take the function list (C_GetInterface if it is
- * the module's own, else C_GetFunctionList), C_Initialize with CKF_OS_LOCKING_OK and init_args (""
- * = none) as pReserved. Nothing of 3.x is used. KL_CONFIG when the file is no module,
- * KL_TOKEN_UNAVAILABLE when it does not initialise. */
-enum kl_code kl_module_open(const char *path, const char *init_args, struct kl_module *ret,
-                            struct kl_err *err) KL_MUST_USE;
+/** Check the file (trust.h; sha256 "" = any content), dlopen(RTLD_NOW | RTLD_LOCAL) it, take the
+ * function list (C_GetInterface if it is the module's own, else C_GetFunctionList), C_Initialize
+ * with CKF_OS_LOCKING_OK and init_args ("" = none) as pReserved. Nothing of 3.x is used. KL_CONFIG
+ * when the file is no module, KL_TOKEN_UNAVAILABLE when it does not initialise. */
+enum kl_code kl_module_open(const char *path, const char *sha256, const char *init_args,
+                            struct kl_module *ret, struct kl_err *err) KL_MUST_USE;
 
 /** C_Finalize. Only when no thread is inside the module. */
 void kl_module_close(struct kl_module *m);

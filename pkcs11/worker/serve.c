@@ -367,6 +367,7 @@ int kl_serve(const struct kl_worker_config *conf, const int lanes[KL_PROTO_LANES
     static struct kl_worker w; /* the threads of a condemned worker may still look at it */
     struct kl_err err = {.code = KL_OK};
     w.conf = *conf;
+    w.ask_fd = lanes[KL_LANE_MANAGE];
     kl_progress_open(lanes[KL_LANE_MANAGE]);
     if (kl_start(&w, pin_fd, &err) != KL_OK) {
         kl_log_err(KL_LOG_ERROR, w.conf.name, &err);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "pkcs11/worker/ckr.h"
+#include "pkcs11/worker/confine.h"
 #include "pkcs11/worker/durable.h"
 #include "pkcs11/worker/login.h"
 #include "pkcs11/worker/probe.h"
@@ -14,6 +15,7 @@ enum kl_code kl_start_token(struct kl_worker *w, struct kl_err *err)
 {
     (void)pthread_mutex_init(&w->session_lock, NULL);
     (void)pthread_mutex_init(&w->creating, NULL);
+    (void)pthread_mutex_init(&w->login_lock, NULL);
     (void)pthread_mutex_init(&w->canary.lock, NULL);
     atomic_store(&w->mac_key, CK_INVALID_HANDLE);
     w->wrap_mechanism = CKM_VENDOR_DEFINED;
@@ -21,7 +23,8 @@ enum kl_code kl_start_token(struct kl_worker *w, struct kl_err *err)
     if (w->keys == NULL)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for the index of keys");
     kl_progress_step("C_Initialize", false);
-    enum kl_code code = kl_module_open(w->conf.module, w->conf.init_args, &w->module, err);
+    enum kl_code code = kl_module_open(w->conf.module, w->conf.module_sha256, w->conf.init_args,
+                                        &w->module, err);
     kl_progress_step("C_GetSlotList", false);
     if (code == KL_OK)
         code = kl_slot_find(&w->module, w->conf.uri, &w->slot, &w->info, err);
@@ -65,14 +68,20 @@ static enum kl_code list_and_probe(struct kl_worker *w, struct kl_err *err)
 
 enum kl_code kl_start(struct kl_worker *w, int pin_fd, struct kl_err *err)
 {
+    kl_progress_step("the PIN", false);
+    enum kl_code code = kl_login_prepare(w, pin_fd, err);
+    kl_progress_step("the sandbox", false);
+    if (code == KL_OK)
+        code = kl_confine(&w->conf, w->state, err);
     kl_progress_step("the store folder", false);
-    enum kl_code code = kl_durable_check(w->conf.store_dir, err);
+    if (code == KL_OK)
+        code = kl_durable_check(w->conf.store_dir, err);
     if (code == KL_OK)
         code = kl_start_token(w, err);
     /* a PIN pad waits for people */
     kl_progress_step("C_Login", (w->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0);
     if (code == KL_OK)
-        code = kl_login(w, pin_fd, err);
+        code = kl_login(w, err);
     if (code == KL_OK)
         code = list_and_probe(w, err);
     return code;

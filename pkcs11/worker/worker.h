@@ -10,6 +10,7 @@
 
 #include "pkcs11/proto.h"
 #include "pkcs11/worker/canary.h"
+#include "pkcs11/worker/confine.h"
 #include "pkcs11/worker/key.h"
 #include "pkcs11/worker/module.h"
 
@@ -32,6 +33,10 @@ struct kl_worker {
     pthread_mutex_t creating; /* SoftHSM 2.6.1 loses objects when two threads create at once */
     _Atomic CK_OBJECT_HANDLE mac_key; /* CK_INVALID_HANDLE = not looked for yet */
     CK_MECHANISM_TYPE wrap_mechanism; /* as probed; CKM_VENDOR_DEFINED = none */
+    struct kl_secret *pin; /* from its source to the login; with relogin for good, under login_lock */
+    pthread_mutex_t login_lock;
+    int ask_fd; /* lane 1, where a PIN is asked for */
+    char state[KL_STATE_PATH_MAX]; /* the token's own state folder as the process reaches it, or "" */
     bool login_tried;
     atomic_bool
         condemned; /* end the process after the current answer: only a new worker can help */
@@ -41,12 +46,12 @@ struct kl_session {
     struct kl_worker *worker;
     CK_SESSION_HANDLE handle;
     bool open;
+    bool again, retrying; /* of kl_recover_again */
     EVP_PKEY *pubkey; /* of the key used last (pubkey.h); NULL = none */
     uint8_t pubkey_of[KL_SPKI_HASH_LEN];
 };
 
 /** The module's functions. */
-    bool again, retrying; /* of kl_recover_again */
 static inline CK_FUNCTION_LIST *kl_f(const struct kl_session *s)
 {
     return s->worker->module.f;

@@ -4,6 +4,7 @@
 The other side of each operation is the cryptography package, never kluis itself. What a token lacks must be refused in one clear
 sentence, and whatever happens to a token must end in 503 and come back by itself.
 """
+import glob
 import io
 import os
 import random
@@ -260,8 +261,7 @@ def leave_and_return(token, site, api, key):
 
 
 def latches(site):
-    folder = os.path.join(site.dir, "state")
-    return [os.path.join(folder, n) for n in os.listdir(folder) if n.startswith("pin-refused")]
+    return glob.glob(os.path.join(site.dir, "state", "token-*", "pin-refused-*"))
 
 
 def refuse_pin(token, site, key):

@@ -259,7 +259,7 @@ static void test_token_faults__a_refused_pin_is_sent_once(void **state)
     site_write(site.pin, SITE_PIN "\n"); /* a corrected PIN needs nothing else */
     struct kl_token *t = site_open(&site);
     if (status_of(t).state == KL_TOKEN_PIN_REFUSED) { /* 1 in 256: the check byte is the same */
-        (void)snprintf(latch, sizeof latch, "rm %s/pin-refused-*", site.dir);
+        (void)snprintf(latch, sizeof latch, "rm %s/token-*/pin-refused-*", site.dir);
         assert_int_equal(system(latch), 0);
         assert_true(site_wait(t, KL_TOKEN_READY, 10000));
     }
@@ -276,7 +276,7 @@ static void test_token_faults__removing_the_latch_allows_one_more_try(void **sta
     struct kl_token *t = site_open(&site);
     assert_int_equal(status_of(t).state, KL_TOKEN_PIN_REFUSED);
     set_fault(NULL);
-    (void)snprintf(remove_it, sizeof remove_it, "rm %s/pin-refused-*", site.dir);
+    (void)snprintf(remove_it, sizeof remove_it, "rm %s/token-*/pin-refused-*", site.dir);
     assert_int_equal(system(remove_it), 0);
     assert_true(site_wait(t, KL_TOKEN_READY, 10000));
     assert_int_equal(logins(), 2);
