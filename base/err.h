@@ -44,11 +44,15 @@
     /* keyvault */                                                                                 \
     X(KL_UNAUTHENTICATED, "not authenticated")                                                     \
     X(KL_FORBIDDEN, "forbidden by policy")                                                         \
+    X(KL_FORBIDDEN_RBAC, "forbidden by role assignments")                                          \
     X(KL_NO_ROUTE, "no such operation")                                                            \
     X(KL_BAD_METHOD, "method not allowed")                                                         \
     X(KL_VAULT_NOT_FOUND, "vault not found")                                                       \
     X(KL_KEY_NOT_FOUND, "key not found")                                                           \
     X(KL_DELETED_KEY_NOT_FOUND, "deleted key not found")                                           \
+    X(KL_SECRET_NOT_FOUND, "secret not found")                                                     \
+    X(KL_DELETED_SECRET_NOT_FOUND, "deleted secret not found")                                     \
+    X(KL_SECRET_DISABLED, "secret disabled")                                                       \
     X(KL_KEY_DISABLED, "key disabled")                                                             \
     X(KL_KEY_NOT_YET_VALID, "key not yet valid")                                                   \
     X(KL_KEY_EXPIRED, "key expired")                                                               \

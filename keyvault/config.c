@@ -1,6 +1,8 @@
 #include "keyvault/config.h"
 
+#include "keyvault/auth/issuers.h"
 #include "keyvault/auth/origin.h"
+#include "keyvault/limit.h"
 
 #include <string.h>
 
@@ -71,6 +73,18 @@ static const struct kl_conf_row service_rows[] = {
      .offset = AT(state_dir),
      .preset = "/var/lib/kluis",
      .help = "Folder for the lock of the running service and other small state. Made when absent."},
+    {.key = "client-certificates",
+     .type = KL_CONF_BOOL,
+     .offset = AT(client_certificates),
+     .preset = "no",
+     .help = "Ask TLS clients for a certificate. Who shows one that a principal has as a credential "
+             "needs no access token; who shows none is served as before."},
+    {.key = "client-ca",
+     .type = KL_CONF_PATH,
+     .offset = AT(client_ca),
+     .help = "PEM certificates of the CAs whose client certificates may speak for a principal by a "
+             "name that they carry ('kluis principal credential add --subject'). Read again at "
+             "SIGHUP."},
     {.key = "io-threads",
      .type = KL_CONF_INT,
      .offset = AT(io_threads),
@@ -90,8 +104,8 @@ static const struct kl_conf_row service_rows[] = {
      .offset = AT(max_body),
      .min = 1024,
      .max = INT64_C(64) << 20,
-     .preset = "4M",
-     .help = "Longest request body. A backup of 500 versions needs about 2M."},
+     .preset = "20M",
+     .help = "Longest request body. The backup of a secret with 500 versions of 25 KB needs 18M."},
     {.key = "max-header",
      .type = KL_CONF_BYTES,
      .offset = AT(max_header),
@@ -194,7 +208,7 @@ static const struct kl_conf_row audit_rows[] = {
              "= flush each at once."},
 };
 
-#define KINDS 3
+#define KINDS 5
 
 static void kinds_of_file(struct kl_conf_section kinds[static KINDS])
 {
@@ -209,6 +223,8 @@ static void kinds_of_file(struct kl_conf_section kinds[static KINDS])
                                         .row_count = KL_COUNT(audit_rows),
                                         .help = "The audit log."};
     kinds[2] = *kl_token_conf_section();
+    kinds[3] = *kl_issuer_conf_section();
+    kinds[4] = *kl_limit_conf_section();
 }
 
 /* What no single row can see. */
@@ -221,6 +237,13 @@ static enum kl_code check_whole(const struct kl_config *c, const char *path, str
             if (strcmp(c->tokens[i]->name, c->tokens[k]->name) == 0)
                 return kl_fail(err, KL_CONFIG, "config", "%s: there are two sections [token %s]",
                                path, c->tokens[i]->name);
+    for (size_t i = 0; i < c->issuer_count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(c->issuers[i]->name, c->issuers[k]->name) == 0 ||
+                strcmp(c->issuers[i]->issuer, c->issuers[k]->issuer) == 0)
+                return kl_fail(err, KL_CONFIG, "config",
+                               "%s: two sections [issuer …] have the name %s or its issuer", path,
+                               c->issuers[i]->name);
     return KL_OK;
 }
 
@@ -241,13 +264,21 @@ enum kl_code kl_config_load(const char *path, struct kl_config **ret, struct kl_
     c->audit = kl_conf_section(c->file, "audit", 0);
     while (kl_conf_section(c->file, "token", c->token_count) != NULL)
         c->token_count++;
+    while (kl_conf_section(c->file, "issuer", c->issuer_count) != NULL)
+        c->issuer_count++;
+    c->limits = kl_conf_section(c->file, "limits", 0);
     const struct kl_token_config **tokens =
         calloc(c->token_count + 1, sizeof(struct kl_token_config *));
-    if (tokens == NULL)
+    const struct kl_issuer_config **issuers =
+        calloc(c->issuer_count + 1, sizeof(struct kl_issuer_config *));
+    c->tokens = tokens;
+    c->issuers = issuers;
+    if (tokens == NULL || issuers == NULL)
         return kl_fail(err, KL_NO_MEMORY, "config", "No memory for the configuration");
     for (size_t i = 0; i < c->token_count; i++)
         tokens[i] = kl_conf_section(c->file, "token", i);
-    c->tokens = tokens;
+    for (size_t i = 0; i < c->issuer_count; i++)
+        issuers[i] = kl_conf_section(c->file, "issuer", i);
     code = check_whole(c, path, err);
     if (code == KL_OK)
         *ret = kl_take(c);
@@ -261,6 +292,7 @@ void kl_config_free(struct kl_config *c)
     kl_conf_free(c->file);
     free(c->kinds);
     free((void *)c->tokens);
+    free((void *)c->issuers);
     free(c);
 }
 

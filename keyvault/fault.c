@@ -86,6 +86,8 @@ struct kl_fault kl_fault_of(enum kl_code code)
         return FAULT(401, "Unauthorized", NULL, NULL);
     case KL_FORBIDDEN:
         return FAULT(403, "Forbidden", "ForbiddenByPolicy", NULL);
+    case KL_FORBIDDEN_RBAC:
+        return FAULT(403, "Forbidden", "ForbiddenByRbac", NULL);
     case KL_BAD_METHOD: /* goes with Allow */
         return FAULT(405, "BadParameter", NULL, NULL);
     case KL_VAULT_NOT_FOUND:
@@ -93,6 +95,11 @@ struct kl_fault kl_fault_of(enum kl_code code)
     case KL_KEY_NOT_FOUND:
     case KL_DELETED_KEY_NOT_FOUND:
         return FAULT(404, "KeyNotFound", NULL, NULL);
+    case KL_SECRET_NOT_FOUND:
+    case KL_DELETED_SECRET_NOT_FOUND:
+        return FAULT(404, "SecretNotFound", NULL, NULL);
+    case KL_SECRET_DISABLED:
+        return FAULT(403, "Forbidden", "SecretDisabled", NULL);
     case KL_KEY_DISABLED:
         return FAULT(403, "Forbidden", "KeyDisabled", NULL);
     case KL_KEY_NOT_YET_VALID:

@@ -33,6 +33,7 @@ struct kl_route {
 };
 
 #define KL_OP_SEGMENT_MAX 256
+#define KL_EXACT_MAX      (KL_NAME_MAX + KL_VERSION_LEN + 20)
 
 struct kl_op {
     struct kl_http_request *http;
@@ -49,7 +50,8 @@ struct kl_op {
                      KL_SCOPE_OPEN, whose handlers read kl_http_body themselves (forms) */
     struct kl_key_version
         *key; /* reference, set by the handler: names the exact version in the audit record */
-    int64_t started_ms; /* monotonic */
+    char exact[KL_EXACT_MAX]; /* the same for other kinds: "secrets/NAME/VERSION", else "" */
+    int64_t started_ms;       /* monotonic */
     char request_id[KL_UUID_LEN + 1];
     struct kl_err err; /* scratch for the handler */
     void *state;       /* the handler's own, freed by it */
@@ -70,5 +72,8 @@ void kl_op_reply_bytes(struct kl_op *op, int status, const char *content_type, c
 void kl_op_fail(struct kl_op *op, const struct kl_err *err);
 /** Run `handler` for this op on a job thread (from a loop handler or a token callback). */
 void kl_op_to_job(struct kl_op *op, kl_op_handler *handler);
+/** The same from a KL_RUN_READ handler that finds that it needs a token: on a thread that may wait
+ * for one. */
+void kl_op_to_token_job(struct kl_op *op, kl_op_handler *handler);
 
 #endif

@@ -16,7 +16,12 @@ kl_op_handler kl_op_encrypt, kl_op_decrypt, kl_op_wrap, kl_op_unwrap, kl_op_sign
 /* op_deleted.c */
 kl_op_handler kl_op_key_delete, kl_op_deleted_get, kl_op_deleted_recover, kl_op_deleted_purge;
 /* op_backup.c */
-kl_op_handler kl_op_key_backup, kl_op_key_restore;
+kl_op_handler kl_op_key_backup, kl_op_key_restore, kl_op_key_reseal;
+/* op_secrets.c, op_secret_list.c */
+kl_op_handler kl_op_secret_set, kl_op_secret_get, kl_op_secret_update, kl_op_secret_backup,
+    kl_op_secret_restore, kl_op_secret_delete, kl_op_deleted_secret_get,
+    kl_op_deleted_secret_recover, kl_op_deleted_secret_purge, kl_op_secret_list,
+    kl_op_secret_versions, kl_op_deleted_secret_list;
 /* op_health.c */
 kl_op_handler kl_op_healthz, kl_op_readyz, kl_op_metrics;
 
@@ -31,6 +36,10 @@ void kl_op_reply_buf(struct kl_op *op, int status, struct kl_buf *json);
 void kl_op_reply_bundle(struct kl_op *op);
 /** End with op->err, which holds `code`, unless that is KL_OK. True = go on. */
 bool kl_op_ok(struct kl_op *op, enum kl_code code);
+/** The backup in the body's member "value"; malloc'd. KL_BAD_INPUT, KL_BACKUP_MALFORMED. */
+enum kl_code kl_op_read_blob(struct kl_op *op, uint8_t **ret, size_t *ret_len) KL_MUST_USE;
+/** End with {"value": blob}, or with op->err, which holds `code`; the blob is taken. */
+void kl_op_reply_blob(struct kl_op *op, enum kl_code code, struct kl_buf *blob);
 /** The body, or KL_BAD_INPUT when there is none. */
 enum kl_code kl_op_need_body(struct kl_op *op) KL_MUST_USE;
 

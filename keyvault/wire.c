@@ -28,10 +28,9 @@ const char *kl_wire_recovery_level(const struct kl_vault *vault)
     return vault->purge_protection ? "CustomizedRecoverable" : "CustomizedRecoverable+Purgeable";
 }
 
-static void put_attributes(struct kl_buf *out, const struct kl_vault *vault,
-                           const struct kl_key_version *key)
+void kl_wire_put_attributes(struct kl_buf *out, const struct kl_vault *vault,
+                            const struct kl_key_attrs *a, int64_t created, int64_t updated)
 {
-    const struct kl_key_attrs *a = &key->attrs;
     kl_buf_printf(out, "\"attributes\":{\"enabled\":%s", a->enabled ? "true" : "false");
     if (a->has_nbf)
         kl_buf_printf(out, ",\"nbf\":%lld", (long long)a->nbf);
@@ -39,9 +38,16 @@ static void put_attributes(struct kl_buf *out, const struct kl_vault *vault,
         kl_buf_printf(out, ",\"exp\":%lld", (long long)a->exp);
     kl_buf_printf(out,
                   ",\"created\":%lld,\"updated\":%lld,\"recoveryLevel\":\"%s\","
-                  "\"recoverableDays\":%d,\"exportable\":false,\"hsmPlatform\":\"0\"}",
-                  (long long)key->created, (long long)key->updated, kl_wire_recovery_level(vault),
+                  "\"recoverableDays\":%d",
+                  (long long)created, (long long)updated, kl_wire_recovery_level(vault),
                   vault->retention_days);
+}
+
+static void put_attributes(struct kl_buf *out, const struct kl_vault *vault,
+                           const struct kl_key_version *key)
+{
+    kl_wire_put_attributes(out, vault, &key->attrs, key->created, key->updated);
+    kl_buf_puts(out, ",\"exportable\":false,\"hsmPlatform\":\"0\"}");
 }
 
 static void put_tags(struct kl_buf *out, const struct kl_key_version *key)
@@ -132,11 +138,12 @@ void kl_wire_put_bundle(struct kl_buf *out, const struct kl_origin *origin,
     kl_buf_putc(out, '}');
 }
 
-static void put_recovery(struct kl_buf *out, const struct kl_origin *origin, const char *name,
-                         int64_t deleted_at, int64_t purge_at)
+void kl_wire_put_recovery(struct kl_buf *out, const struct kl_origin *origin,
+                          const char *collection, const char *name, int64_t deleted_at,
+                          int64_t purge_at)
 {
     kl_buf_puts(out, ",\"recoveryId\":\"");
-    kl_wire_put_id(out, origin, "deletedkeys", name, NULL);
+    kl_wire_put_id(out, origin, collection, name, NULL);
     kl_buf_printf(out, "\",\"deletedDate\":%lld,\"scheduledPurgeDate\":%lld", (long long)deleted_at,
                   (long long)purge_at);
 }
@@ -146,7 +153,8 @@ void kl_wire_put_deleted(struct kl_buf *out, const struct kl_origin *origin,
 {
     kl_buf_putc(out, '{');
     put_bundle_members(out, origin, vault, deleted->latest);
-    put_recovery(out, origin, deleted->latest->name, deleted->deleted_at, deleted->purge_at);
+    kl_wire_put_recovery(out, origin, "deletedkeys", deleted->latest->name, deleted->deleted_at,
+                         deleted->purge_at);
     kl_buf_putc(out, '}');
 }
 
@@ -176,7 +184,8 @@ void kl_wire_put_deleted_item(struct kl_buf *out, const struct kl_origin *origin
 {
     kl_buf_putc(out, '{');
     put_item_members(out, origin, vault, page->items[i], false);
-    put_recovery(out, origin, page->items[i]->name, page->deleted_at[i], page->purge_at[i]);
+    kl_wire_put_recovery(out, origin, "deletedkeys", page->items[i]->name, page->deleted_at[i],
+                         page->purge_at[i]);
     kl_buf_putc(out, '}');
 }
 

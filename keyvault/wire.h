@@ -10,7 +10,7 @@
 
 #define KL_TAGS_MAX       15
 #define KL_TAG_TEXT_MAX   256 /* characters of a name and of a value */
-#define KL_ANSWER_CEILING ((size_t)4 << 20)
+#define KL_ANSWER_CEILING ((size_t)24 << 20)
 
 /* --- answers --- */
 
@@ -19,6 +19,14 @@ void kl_wire_put_id(struct kl_buf *out, const struct kl_origin *origin, const ch
                     const char *name, const char *version);
 /** "Recoverable+Purgeable" and its kin, by retention and purge protection. */
 const char *kl_wire_recovery_level(const struct kl_vault *vault);
+
+/** Append the member "attributes" but for its closing brace: what all kinds of objects have. */
+void kl_wire_put_attributes(struct kl_buf *out, const struct kl_vault *vault,
+                            const struct kl_key_attrs *attrs, int64_t created, int64_t updated);
+/** Append ",recoveryId, deletedDate, scheduledPurgeDate"; `collection` is that of deleted ones. */
+void kl_wire_put_recovery(struct kl_buf *out, const struct kl_origin *origin,
+                          const char *collection, const char *name, int64_t deleted_at,
+                          int64_t purge_at);
 
 /** Append a KeyBundle. */
 void kl_wire_put_bundle(struct kl_buf *out, const struct kl_origin *origin,
@@ -42,6 +50,17 @@ struct kl_wire_tags {
     struct kl_buf text; /* JSON object, compact */
 };
 void kl_wire_tags_done(struct kl_wire_tags *t);
+
+/** Characters, not bytes, of a UTF-8 text. */
+size_t kl_wire_characters(const char *utf8);
+/** Member "tags", with names and values up to text_max characters; *ret_json (in `tags`) keeps its
+ * value when the member is absent or null. KL_BAD_INPUT. */
+enum kl_code kl_wire_parse_tags(const json_t *body, size_t text_max, struct kl_wire_tags *tags,
+                                const char **ret_json, struct kl_err *err) KL_MUST_USE;
+/** Member "attributes": what is absent keeps its value, or its has_… flag. *ret_has_enabled whether
+ * enabled was there. KL_BAD_INPUT. */
+enum kl_code kl_wire_parse_attributes(const json_t *body, struct kl_key_attrs *ret,
+                                      bool *ret_has_enabled, struct kl_err *err) KL_MUST_USE;
 
 /** Body of create. `how->tags_json` points into `tags`. KL_BAD_INPUT naming what is wrong. */
 enum kl_code kl_wire_parse_create(const json_t *body, struct kl_key_create *how,

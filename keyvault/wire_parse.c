@@ -28,7 +28,7 @@ void kl_wire_tags_done(struct kl_wire_tags *t)
     kl_buf_done(&t->text);
 }
 
-static size_t characters(const char *utf8)
+size_t kl_wire_characters(const char *utf8)
 {
     size_t n = 0;
     for (; *utf8 != 0; utf8++)
@@ -36,9 +36,8 @@ static size_t characters(const char *utf8)
     return n;
 }
 
-/* *ret_json stays NULL when the member is absent or null. */
-static enum kl_code parse_tags(const json_t *body, struct kl_wire_tags *tags, const char **ret_json,
-                               struct kl_err *err)
+enum kl_code kl_wire_parse_tags(const json_t *body, size_t text_max, struct kl_wire_tags *tags,
+                                const char **ret_json, struct kl_err *err)
 {
     json_t *object = json_object_get(body, "tags");
     if (object == NULL || json_is_null(object))
@@ -52,11 +51,11 @@ static enum kl_code parse_tags(const json_t *body, struct kl_wire_tags *tags, co
     json_t *value;
     json_object_foreach(object, name, value)
     {
-        if (!json_is_string(value) || characters(name) > KL_TAG_TEXT_MAX ||
-            characters(json_string_value(value)) > KL_TAG_TEXT_MAX)
+        if (!json_is_string(value) || kl_wire_characters(name) > text_max ||
+            kl_wire_characters(json_string_value(value)) > text_max)
             return kl_fail(err, KL_BAD_INPUT, "tags",
-                           "A tag's name and value must be strings of at most %d characters",
-                           KL_TAG_TEXT_MAX);
+                           "A tag's name and value must be strings of at most %zu characters",
+                           text_max);
         if (tags->text.len > 1)
             kl_buf_putc(&tags->text, ',');
         kl_buf_put_json(&tags->text, name, strlen(name));
@@ -118,8 +117,8 @@ static enum kl_code parse_time(const json_t *attributes, const char *name, int64
     return kl_json_int(attributes, name, TIME_FIRST, TIME_LAST, ret, err);
 }
 
-static enum kl_code parse_attributes(const json_t *body, struct kl_key_attrs *ret,
-                                     bool *ret_has_enabled, struct kl_err *err)
+enum kl_code kl_wire_parse_attributes(const json_t *body, struct kl_key_attrs *ret,
+                                      bool *ret_has_enabled, struct kl_err *err)
 {
     const json_t *a = json_object_get(body, "attributes");
     if (a == NULL || json_is_null(a))
@@ -130,7 +129,7 @@ static enum kl_code parse_attributes(const json_t *body, struct kl_key_attrs *re
     enum kl_code code = kl_json_bool(a, "exportable", &exportable, err);
     if (code == KL_OK && exportable)
         code = kl_fail(err, KL_BAD_INPUT, "attributes",
-                       "A key cannot be exportable: it never leaves its token");
+                       "An object cannot be exportable: keys never leave their token");
     if (code == KL_OK)
         code = kl_json_bool(a, "enabled", &ret->enabled, err);
     *ret_has_enabled = json_is_boolean(json_object_get(a, "enabled"));
@@ -218,9 +217,9 @@ enum kl_code kl_wire_parse_create(const json_t *body, struct kl_key_create *how,
     if (code == KL_OK)
         code = parse_ops(body, how->spec.type, &how->ops, &present, err);
     if (code == KL_OK)
-        code = parse_attributes(body, &how->attrs, &present, err);
+        code = kl_wire_parse_attributes(body, &how->attrs, &present, err);
     if (code == KL_OK)
-        code = parse_tags(body, tags, &how->tags_json, err);
+        code = kl_wire_parse_tags(body, KL_TAG_TEXT_MAX, tags, &how->tags_json, err);
     if (code == KL_OK)
         code = parse_profile(body, &how->spec, err);
     const json_t *release = json_object_get(body, "release_policy");
@@ -244,9 +243,9 @@ enum kl_code kl_wire_parse_patch(const json_t *body, enum kl_key_type type,
     *ret = (struct kl_wire_patch){.enabled = true};
     enum kl_code code = parse_ops(body, type, &ret->ops, &has_ops, err);
     if (code == KL_OK)
-        code = parse_attributes(body, &attrs, &has_enabled, err);
+        code = kl_wire_parse_attributes(body, &attrs, &has_enabled, err);
     if (code == KL_OK)
-        code = parse_tags(body, &ret->tags, &ret->patch.tags_json, err);
+        code = kl_wire_parse_tags(body, KL_TAG_TEXT_MAX, &ret->tags, &ret->patch.tags_json, err);
     if (code != KL_OK)
         return code;
     ret->enabled = attrs.enabled;

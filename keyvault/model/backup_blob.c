@@ -1,9 +1,12 @@
 #include "keyvault/model/backup_blob.h"
 
+#include "keyvault/model/cursor.h"
+
 #include <string.h>
 
 #define FORMAT    1
 #define LENGTH_AT 12 /* of the 4 bytes of the total length */
+#define DOMAIN_AT 16 /* of the domain's name */
 #define MIN_VERSION                                                                                \
     100 /* bytes that any version takes at least, so that a count cannot ask for absurd memory */
 
@@ -68,6 +71,33 @@ void kl_backup_put_version(struct kl_buf *out, const struct kl_key_version *k, u
     put_bytes(out, wrapped, n);
 }
 
+/* Where version i's mechanism, length and wrapped key begin; behind the last: the end. */
+static const uint8_t *wrapped_part(const struct kl_backup *b, size_t i)
+{
+    const uint8_t *begin = b->content.bytes;
+    return i < b->count ? (const uint8_t *)b->versions[i].wrapped.bytes - 8 - 4
+                        : begin + b->content.len;
+}
+
+void kl_backup_copy_head(struct kl_buf *out, const struct kl_backup *b,
+                         const uint8_t domain[static KL_BACKUP_DOMAIN_LEN])
+{
+    const uint8_t *begin = b->content.bytes, *rest = begin + DOMAIN_AT + KL_BACKUP_DOMAIN_LEN;
+    kl_buf_put(out, begin, DOMAIN_AT);
+    kl_buf_put(out, domain, KL_BACKUP_DOMAIN_LEN);
+    kl_buf_put(out, rest, (size_t)(wrapped_part(b, 0) - rest));
+}
+
+void kl_backup_copy_version(struct kl_buf *out, const struct kl_backup *b, size_t i,
+                            uint64_t mechanism, const void *wrapped, size_t n)
+{
+    const struct kl_store_bytes *old = &b->versions[i].wrapped;
+    const uint8_t *behind = (const uint8_t *)old->bytes + old->len;
+    put_int(out, mechanism, 8);
+    put_bytes(out, wrapped, n);
+    kl_buf_put(out, behind, (size_t)(wrapped_part(b, i + 1) - behind));
+}
+
 void kl_backup_put_length(struct kl_buf *out)
 {
     size_t total = out->len + KL_BACKUP_MAC_LEN;
@@ -76,57 +106,6 @@ void kl_backup_put_length(struct kl_buf *out)
 }
 
 /* --- reading --- */
-
-struct cursor {
-    const uint8_t *at, *end;
-    bool bad;
-};
-
-static const uint8_t *get(struct cursor *c, size_t n)
-{
-    if (c->bad || (size_t)(c->end - c->at) < n) {
-        c->bad = true;
-        return NULL;
-    }
-    const uint8_t *bytes = c->at;
-    c->at += n;
-    return bytes;
-}
-
-static uint64_t get_int(struct cursor *c, size_t bytes)
-{
-    const uint8_t *p = get(c, bytes);
-    uint64_t value = 0;
-    for (size_t i = 0; p != NULL && i < bytes; i++)
-        value = value << 8 | p[i];
-    return value;
-}
-
-static struct kl_store_bytes get_bytes(struct cursor *c)
-{
-    size_t n = (size_t)get_int(c, 4);
-    const uint8_t *p = get(c, n);
-    return (struct kl_store_bytes){p, p != NULL ? n : 0};
-}
-
-static const char *get_text(struct cursor *c)
-{
-    struct kl_store_bytes b = get_bytes(c);
-    const char *text = b.len > 0 ? b.bytes : NULL;
-    if (text != NULL && memchr(text, '\0', b.len) != text + b.len - 1)
-        c->bad = true;
-    return c->bad ? NULL : text;
-}
-
-static void get_label(struct cursor *c, char *to, size_t room)
-{
-    const char *text = get_text(c);
-    size_t n = text != NULL ? strlen(text) : 0;
-    if (n == 0 || n >= room)
-        c->bad = true;
-    else
-        memcpy(to, text, n + 1);
-}
 
 static bool sensible(const struct kl_backup_version *v)
 {
@@ -137,24 +116,24 @@ static bool sensible(const struct kl_backup_version *v)
            row->spki.len > 0 && v->wrapped.len > 0 && v->wrapped.len <= KL_TOKEN_MAX_INPUT;
 }
 
-static void get_version(struct cursor *c, struct kl_backup_version *v)
+static void get_version(struct kl_cursor *c, struct kl_backup_version *v)
 {
     struct kl_version_row *row = &v->row;
-    get_label(c, row->version, sizeof row->version);
-    row->type = (int64_t)get_int(c, 1);
-    row->curve = (int64_t)get_int(c, 1);
-    row->profile = (int64_t)get_int(c, 1);
-    unsigned flags = (unsigned)get_int(c, 1);
-    row->bits = (int64_t)get_int(c, 4);
-    row->ops = (int64_t)get_int(c, 4);
-    row->nbf = (int64_t)get_int(c, 8);
-    row->exp = (int64_t)get_int(c, 8);
-    row->created = (int64_t)get_int(c, 8);
-    row->updated = (int64_t)get_int(c, 8);
-    row->tags = get_text(c);
-    row->spki = get_bytes(c);
-    v->mechanism = get_int(c, 8);
-    v->wrapped = get_bytes(c);
+    kl_cursor_label(c, row->version, sizeof row->version);
+    row->type = (int64_t)kl_cursor_int(c, 1);
+    row->curve = (int64_t)kl_cursor_int(c, 1);
+    row->profile = (int64_t)kl_cursor_int(c, 1);
+    unsigned flags = (unsigned)kl_cursor_int(c, 1);
+    row->bits = (int64_t)kl_cursor_int(c, 4);
+    row->ops = (int64_t)kl_cursor_int(c, 4);
+    row->nbf = (int64_t)kl_cursor_int(c, 8);
+    row->exp = (int64_t)kl_cursor_int(c, 8);
+    row->created = (int64_t)kl_cursor_int(c, 8);
+    row->updated = (int64_t)kl_cursor_int(c, 8);
+    row->tags = kl_cursor_text(c);
+    row->spki = kl_cursor_bytes(c);
+    v->mechanism = kl_cursor_int(c, 8);
+    v->wrapped = kl_cursor_bytes(c);
     row->enabled = (flags & FLAG_ENABLED) != 0;
     row->has_nbf = (flags & FLAG_NBF) != 0;
     row->has_exp = (flags & FLAG_EXP) != 0;
@@ -163,21 +142,21 @@ static void get_version(struct cursor *c, struct kl_backup_version *v)
         c->bad = true;
 }
 
-static void get_head(struct cursor *c, size_t n, struct kl_backup *b)
+static void get_head(struct kl_cursor *c, size_t n, struct kl_backup *b)
 {
-    const uint8_t *m = get(c, sizeof magic);
+    const uint8_t *m = kl_cursor_get(c, sizeof magic);
     if (m == NULL || memcmp(m, magic, sizeof magic) != 0)
         c->bad = true;
-    if (get_int(c, 2) != FORMAT || get_int(c, 2) != 0 || get_int(c, 4) != n)
+    if (kl_cursor_int(c, 2) != FORMAT || kl_cursor_int(c, 2) != 0 || kl_cursor_int(c, 4) != n)
         c->bad = true;
-    const uint8_t *domain = get(c, KL_BACKUP_DOMAIN_LEN);
+    const uint8_t *domain = kl_cursor_get(c, KL_BACKUP_DOMAIN_LEN);
     if (domain != NULL)
         memcpy(b->domain, domain, KL_BACKUP_DOMAIN_LEN);
-    get_label(c, b->subscription, sizeof b->subscription);
-    get_label(c, b->geography, sizeof b->geography);
-    get_label(c, b->vault, sizeof b->vault);
-    get_label(c, b->name, sizeof b->name);
-    b->count = (size_t)get_int(c, 4);
+    kl_cursor_label(c, b->subscription, sizeof b->subscription);
+    kl_cursor_label(c, b->geography, sizeof b->geography);
+    kl_cursor_label(c, b->vault, sizeof b->vault);
+    kl_cursor_label(c, b->name, sizeof b->name);
+    b->count = (size_t)kl_cursor_int(c, 4);
     if (b->count < 1 || b->count > KL_BACKUP_VERSIONS_MAX || !kl_name_valid(b->name) ||
         (size_t)(c->end - c->at) / MIN_VERSION < b->count)
         c->bad = true;
@@ -186,7 +165,7 @@ static void get_head(struct cursor *c, size_t n, struct kl_backup *b)
 enum kl_code kl_backup_decode(const void *blob, size_t n, struct kl_backup *ret, struct kl_err *err)
 {
     struct kl_backup b = {.versions = NULL};
-    struct cursor c = {.at = blob, .bad = n <= KL_BACKUP_MAC_LEN || n > KL_BACKUP_BYTES_MAX};
+    struct kl_cursor c = {.at = blob, .bad = n <= KL_BACKUP_MAC_LEN || n > KL_BACKUP_BYTES_MAX};
     c.end = c.bad ? c.at : c.at + n - KL_BACKUP_MAC_LEN;
     b.content = (struct kl_store_bytes){blob, (size_t)(c.end - c.at)};
     b.mac = c.end;

@@ -2,24 +2,14 @@
 #include "keyvault/model/key.h"
 
 #include "base/clock.h"
+#include "keyvault/model/home.h"
 #include "keyvault/model/softdelete.h"
 
 #include <string.h>
 
-/* With the version if one was asked for, so that what is no version at all is seen in the answer.
- */
-static enum kl_code version_missing(struct kl_err *err, const char *name, const char *version)
-{
-    return kl_fail(err, KL_KEY_NOT_FOUND, "key",
-                   "A key with (name/id) %.127s%s%.40s was not found in this key vault. If you "
-                   "recently deleted this key you may be able to recover it using the correct "
-                   "recovery command.",
-                   name, version[0] != '\0' ? "/" : "", version);
-}
-
 enum kl_code kl_key_missing(struct kl_err *err, const char *name)
 {
-    return version_missing(err, name, "");
+    return kl_object_missing(KL_KIND_KEY, name, "", err);
 }
 
 static void lower(const char *version, char out[static KL_VERSION_LEN + 1])
@@ -35,7 +25,7 @@ static enum kl_code active_object(struct kl_store_session *t, const char *vault_
                                   const char *name, struct kl_object_row *ret, struct kl_err *err)
 {
     struct kl_object_row object;
-    enum kl_code code = kl_object_read(t, vault_id, name, &object, err);
+    enum kl_code code = kl_object_read(t, vault_id, KL_KIND_KEY, name, &object, err);
     if (code == KL_NOT_FOUND || (code == KL_OK && object.state != KL_LIFE_ACTIVE))
         return kl_key_missing(err, name);
     if (code == KL_OK)
@@ -60,7 +50,7 @@ static enum kl_code read_version(struct kl_model *m, struct kl_store_session *t,
                                     KL_ARGS(KL_ARG_INT(object->id), KL_ARG_TEXT(id)), &k, 1, &count,
                                     err);
     if (code == KL_OK && count == 0)
-        return version_missing(err, object->name, id);
+        return kl_object_missing(KL_KIND_KEY, object->name, id, err);
     if (code == KL_OK)
         *ret = k;
     return code;
@@ -93,7 +83,7 @@ enum kl_code kl_key_find(struct kl_model *m, struct kl_vault *v, const char *nam
         return KL_OK;
     }
     if (!kl_name_valid(name) || (id[0] != '\0' && !kl_version_valid(id)))
-        return version_missing(err, name, id);
+        return kl_object_missing(KL_KIND_KEY, name, id, err);
     /* A write came in between: what was read may be newer than what the cache gives to others until
      * that write is done, and nobody may see time go back. So look again. */
     for (int tries = 8;; tries--) {
@@ -184,7 +174,7 @@ static enum kl_code read_edit(struct kl_store_session *t, const struct kl_object
         code = kl_store_each(t, KL_Q_VERSION_GET, KL_ARGS(KL_ARG_INT(object->id), KL_ARG_TEXT(id)),
                              copy_row, e, err);
     if (code == KL_OK && !e->found)
-        return version_missing(err, object->name, id);
+        return kl_object_missing(KL_KIND_KEY, object->name, id, err);
     return code;
 }
 
@@ -218,6 +208,8 @@ static enum kl_code update_with(struct kl_model *m, struct kl_vault *v, const ch
     apply(e);
     code = kl_snapshot_version(m, &object, &e->row, &k, err);
     if (code == KL_OK)
+        code = kl_home_load(m, t, k, err);
+    if (code == KL_OK)
         code = write_row(t, &e->row, err);
     if (code == KL_OK)
         code = kl_model_commit(m, t, err);
@@ -236,9 +228,65 @@ enum kl_code kl_key_update(struct kl_model *m, struct kl_vault *v, const char *n
     if (version == NULL)
         version = "";
     if (!kl_name_valid(name) || (version[0] != '\0' && !kl_version_valid(version)))
-        return version_missing(err, name, version);
+        return kl_object_missing(KL_KIND_KEY, name, version, err);
     enum kl_code code = update_with(m, v, name, version, &e, ret, err);
     free(e.tags);
     free(e.spki);
     return code;
+}
+
+/* --- soft delete --- */
+
+static enum kl_code look(void *arg, struct kl_model *m, struct kl_store_session *t,
+                         const struct kl_object_row *object, struct kl_err *err)
+{
+    struct kl_deleted_key *to = arg;
+    enum kl_code code = kl_snapshot_newest(m, t, object, &to->latest, err);
+    to->deleted_at = object->deleted_at;
+    to->purge_at = object->purge_at;
+    return code;
+}
+
+/* A look may have been taken before a commit that failed. */
+static enum kl_code settle(enum kl_code code, struct kl_deleted_key *seen,
+                           struct kl_deleted_key *ret)
+{
+    if (code == KL_OK)
+        *ret = *seen;
+    else
+        kl_key_version_unref(seen->latest);
+    return code;
+}
+
+enum kl_code kl_key_delete(struct kl_model *m, struct kl_vault *v, const char *name,
+                           struct kl_deleted_key *ret, struct kl_err *err)
+{
+    struct kl_deleted_key seen = {.latest = NULL};
+    return settle(kl_object_change(m, v, KL_KIND_KEY, name, KL_EVENT_DELETE, look, &seen, err),
+                  &seen, ret);
+}
+
+enum kl_code kl_key_deleted(struct kl_model *m, struct kl_vault *v, const char *name,
+                            struct kl_deleted_key *ret, struct kl_err *err)
+{
+    struct kl_deleted_key seen = {.latest = NULL};
+    return settle(kl_object_deleted(m, v, KL_KIND_KEY, name, look, &seen, err), &seen, ret);
+}
+
+enum kl_code kl_key_recover(struct kl_model *m, struct kl_vault *v, const char *name,
+                            struct kl_key_version **ret, struct kl_err *err)
+{
+    struct kl_deleted_key seen = {.latest = NULL}, back;
+    enum kl_code code =
+        settle(kl_object_change(m, v, KL_KIND_KEY, name, KL_EVENT_RECOVER, look, &seen, err), &seen,
+               &back);
+    if (code == KL_OK)
+        *ret = back.latest;
+    return code;
+}
+
+enum kl_code kl_key_purge(struct kl_model *m, struct kl_vault *v, const char *name,
+                          struct kl_err *err)
+{
+    return kl_purge_object(m, v->id, v->token_name, KL_KIND_KEY, name, false, err);
 }

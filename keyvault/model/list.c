@@ -1,6 +1,7 @@
 /* Pages of keys and of versions. */
-#include "keyvault/model/key.h"
+#include "keyvault/model/list.h"
 
+#include "keyvault/model/key.h"
 #include "keyvault/model/softdelete.h"
 
 #include <string.h>
@@ -12,11 +13,42 @@ void kl_key_page_done(struct kl_key_page *page)
     *page = (struct kl_key_page){.count = 0};
 }
 
-static enum kl_code page_limit(size_t limit, struct kl_err *err)
+enum kl_code kl_page_limit(size_t limit, struct kl_err *err)
 {
     if (limit < 1 || limit > KL_PAGE_MAX)
         return kl_fail(err, KL_BAD_INPUT, "page", "a page has 1 to %d items", KL_PAGE_MAX);
     return KL_OK;
+}
+
+struct objects {
+    struct kl_object_row *to;
+    size_t count;
+};
+
+static enum kl_code take_object(void *arg, const void *row, struct kl_err *err)
+{
+    struct objects *o = arg;
+    if (o->count > KL_PAGE_MAX)
+        return kl_fail(err, KL_INTERNAL, "store", "more objects than asked for");
+    o->to[o->count++] = *(const struct kl_object_row *)row;
+    return KL_OK;
+}
+
+enum kl_code kl_page_objects(struct kl_store_session *t, const char *vault_id, enum kl_kind kind,
+                             enum kl_object_state state, const char *after, size_t limit,
+                             struct kl_object_row ret[static KL_PAGE_MAX + 1], size_t *ret_count,
+                             struct kl_err *err)
+{
+    struct objects o = {ret, 0};
+    int64_t life = state == KL_STATE_ACTIVE ? KL_LIFE_ACTIVE : KL_LIFE_DELETED;
+    enum kl_code code =
+        kl_store_each(t, KL_Q_OBJECTS_PAGE,
+                      KL_ARGS(KL_ARG_TEXT(vault_id), KL_ARG_INT(kind), KL_ARG_INT(life),
+                              KL_ARG_TEXT(after), KL_ARG_INT((int64_t)limit + 1)),
+                      take_object, &o, err);
+    if (code == KL_OK)
+        *ret_count = o.count;
+    return code;
 }
 
 static enum kl_code add_key(struct kl_model *m, struct kl_store_session *t,
@@ -50,20 +82,15 @@ enum kl_code kl_key_list(struct kl_model *m, struct kl_vault *v, enum kl_object_
 {
     KL_AUTO(store_session) t = NULL;
     struct kl_key_page page = {.count = 0};
-    void *rows = NULL;
+    struct kl_object_row objects[KL_PAGE_MAX + 1];
     size_t count = 0;
-    int64_t life = state == KL_STATE_ACTIVE ? KL_LIFE_ACTIVE : KL_LIFE_DELETED;
-    enum kl_code code = page_limit(limit, err);
+    enum kl_code code = kl_page_limit(limit, err);
     if (code == KL_OK)
         code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_store_all(t, KL_Q_OBJECTS_PAGE,
-                            KL_ARGS(KL_ARG_TEXT(v->id), KL_ARG_INT(life), KL_ARG_TEXT(after),
-                                    KL_ARG_INT((int64_t)limit + 1)),
-                            &rows, &count, err);
+        code = kl_page_objects(t, v->id, KL_KIND_KEY, state, after, limit, objects, &count, err);
     if (code == KL_OK)
-        code = fill_page(m, t, rows, count, limit, &page, err);
-    free(rows);
+        code = fill_page(m, t, objects, count, limit, &page, err);
     if (code == KL_OK)
         *ret = page;
     else
@@ -99,11 +126,12 @@ enum kl_code kl_key_versions(struct kl_model *m, struct kl_vault *v, const char 
     KL_AUTO(store_session) t = NULL;
     struct kl_key_page page = {.count = 0};
     struct kl_object_row object;
-    enum kl_code code = page_limit(limit, err);
+    enum kl_code code = kl_page_limit(limit, err);
     if (code == KL_OK)
         code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_name_valid(name) ? kl_object_read(t, v->id, name, &object, err) : KL_NOT_FOUND;
+        code = kl_name_valid(name) ? kl_object_read(t, v->id, KL_KIND_KEY, name, &object, err)
+                                   : KL_NOT_FOUND;
     if (code == KL_OK && object.state == KL_LIFE_ACTIVE)
         code = read_versions(m, t, &object, after, limit, &page, err);
     if (code == KL_OK || code == KL_NOT_FOUND) {

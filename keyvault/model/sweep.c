@@ -38,19 +38,19 @@ static enum kl_code read_all(struct kl_model *m, enum kl_store_query query,
 
 /* --- by date --- */
 
-static void sweep_key(struct kl_model *m, const struct kl_object_row *o, unsigned *purged,
-                      struct outcome *out)
+static void sweep_object(struct kl_model *m, const struct kl_object_row *o, unsigned *purged,
+                         struct outcome *out)
 {
     struct kl_err e;
     struct kl_vault_row v;
     enum kl_code code = kl_vault_row_find(m, KL_Q_VAULT_BY_ID, o->vault_id, &v, &e);
     if (code == KL_OK)
-        code = kl_purge_key(m, o->vault_id, v.token, o->name, true, &e);
-    /* The count of observed time is behind the calendar, or the key was purged or recovered
-     * meanwhile. */
-    if (code == KL_PURGE_PROTECTED || code == KL_DELETED_KEY_NOT_FOUND)
+        code = kl_purge_object(m, o->vault_id, v.token, (enum kl_kind)o->kind, o->name, true, &e);
+    /* The count of observed time is behind the calendar, or it was purged or recovered meanwhile.
+     */
+    if (code == KL_PURGE_PROTECTED || code == kl_kind_row(o->kind)->deleted_missing)
         return;
-    if (went_well(out, code, &e, "purging a key whose date has come"))
+    if (went_well(out, code, &e, "purging an object whose date has come"))
         ++*purged;
 }
 
@@ -94,7 +94,7 @@ enum kl_code kl_model_sweep(struct kl_model *m, unsigned *ret_purged, struct kl_
     enum kl_code code = read_all(m, KL_Q_OBJECTS_DUE, KL_ARGS(KL_ARG_INT(now)), &rows, &count, err);
     const struct kl_object_row *objects = rows;
     for (size_t i = 0; i < count; i++)
-        sweep_key(m, &objects[i], &purged, &out);
+        sweep_object(m, &objects[i], &purged, &out);
     free(rows);
     if (code == KL_OK)
         code = sweep_vaults(m, now, &purged, &out, err);
@@ -104,17 +104,17 @@ enum kl_code kl_model_sweep(struct kl_model *m, unsigned *ret_purged, struct kl_
 
 /* --- interrupted --- */
 
-static void finish_key(struct kl_model *m, const struct kl_object_row *o, unsigned *finished,
-                       struct outcome *out)
+static void finish_object(struct kl_model *m, const struct kl_object_row *o, unsigned *finished,
+                          struct outcome *out)
 {
     struct kl_err e;
     struct kl_vault_row v;
     enum kl_code code = kl_vault_row_find(m, KL_Q_VAULT_BY_ID, o->vault_id, &v, &e);
     if (code == KL_OK)
-        code = kl_purge_finish_key(m, o->id, v.token, &e);
+        code = kl_purge_finish_object(m, o->id, v.token, &e);
     if (code == KL_CORRUPT)
         return; /* not ours to finish: reconciliation counts and reports such rows */
-    if (went_well(out, code, &e, "finishing the purge of a key"))
+    if (went_well(out, code, &e, "finishing the purge of an object"))
         ++*finished;
 }
 
@@ -139,7 +139,7 @@ enum kl_code kl_purges_finish(struct kl_model *m, unsigned *finished, struct kl_
     struct outcome out = {KL_OK, err};
     enum kl_code code = read_all(m, KL_Q_OBJECTS_PURGING, NULL, 0, &keys, &key_count, err);
     for (size_t i = 0; i < key_count; i++)
-        finish_key(m, &((const struct kl_object_row *)keys)[i], finished, &out);
+        finish_object(m, &((const struct kl_object_row *)keys)[i], finished, &out);
     if (code == KL_OK)
         code = read_all(m, KL_Q_VAULT_IDS_PURGING, NULL, 0, &vaults, &vault_count, err);
     for (size_t i = 0; i < vault_count; i++)

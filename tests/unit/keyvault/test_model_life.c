@@ -72,16 +72,18 @@ static void test_keyvault_model_life__table(void **state)
         for (int event = 0; event < KL_EVENT_COUNT; event++) {
             enum kl_life want, got = KL_LIFE_COUNT;
             enum kl_code code = expect_key((enum kl_life)from, (enum kl_life_event)event, &want);
-            assert_code(code,
-                        kl_life_next(false, (enum kl_life)from, (enum kl_life_event)event, &got));
+            assert_code(code, kl_life_next(KL_KIND_KEY, (enum kl_life)from,
+                                           (enum kl_life_event)event, &got));
             assert_int_equal(code == KL_OK ? want : KL_LIFE_COUNT, got);
         }
     enum kl_life got = KL_LIFE_COUNT;
-    assert_code(KL_CONFLICT, kl_life_next(true, KL_LIFE_ACTIVE, KL_EVENT_READY, &got));
-    assert_code(KL_NAME_DELETED, kl_life_next(true, KL_LIFE_PURGING, KL_EVENT_READY, &got));
-    assert_code(KL_VAULT_NOT_FOUND, kl_life_next(true, KL_LIFE_DELETED, KL_EVENT_DELETE, &got));
-    assert_code(KL_CORRUPT, kl_life_next(false, (enum kl_life)17, KL_EVENT_DELETE, &got));
-    assert_code(KL_CORRUPT, kl_life_next(false, (enum kl_life) - 1, KL_EVENT_DELETE, &got));
+    assert_code(KL_CONFLICT, kl_life_next(KL_KIND_VAULT, KL_LIFE_ACTIVE, KL_EVENT_READY, &got));
+    assert_code(KL_NAME_DELETED,
+                kl_life_next(KL_KIND_VAULT, KL_LIFE_PURGING, KL_EVENT_READY, &got));
+    assert_code(KL_VAULT_NOT_FOUND,
+                kl_life_next(KL_KIND_VAULT, KL_LIFE_DELETED, KL_EVENT_DELETE, &got));
+    assert_code(KL_CORRUPT, kl_life_next(KL_KIND_KEY, (enum kl_life)17, KL_EVENT_DELETE, &got));
+    assert_code(KL_CORRUPT, kl_life_next(KL_KIND_KEY, (enum kl_life) - 1, KL_EVENT_DELETE, &got));
     assert_int_equal(KL_LIFE_COUNT, got);
 }
 
