@@ -360,6 +360,32 @@ static void after_max_sessions(struct fault_call *c, const struct fault_rule *r)
         info->ulMaxSessionCount = info->ulMaxRwSessionCount = r->number;
 }
 
+static bool before_alone(struct fault_call *c, const struct fault_rule *r)
+{
+    (void)c;
+    if (atomic_fetch_add(&((struct fault_rule *)r)->inside, 1) > 0)
+        abort();
+    return true;
+}
+
+static void after_alone(struct fault_call *c, const struct fault_rule *r)
+{
+    (void)c;
+    (void)atomic_fetch_sub(&((struct fault_rule *)r)->inside, 1);
+}
+
+/* Luna: no source of the label but CKZ_DATA_SPECIFIED; openCryptoki: no pointer to an empty one. */
+static bool before_strict_oaep(struct fault_call *c, const struct fault_rule *r)
+{
+    (void)r;
+    if (c->mechanism == NULL || c->mechanism->mechanism != CKM_RSA_PKCS_OAEP)
+        return true;
+    const CK_RSA_PKCS_OAEP_PARAMS *p = c->mechanism->pParameter;
+    c->rv = CKR_MECHANISM_PARAM_INVALID;
+    return c->mechanism->ulParameterLen == sizeof *p && p->source == CKZ_DATA_SPECIFIED &&
+           p->pSourceData == NULL && p->ulSourceDataLen == 0;
+}
+
 static const struct fault_action actions[] = {
     {"return", FAULT_RV, before_return, NULL},
     {"return-after", FAULT_RV, NULL, after_return},
@@ -379,6 +405,8 @@ static const struct fault_action actions[] = {
     {"find-nothing", FAULT_NONE, NULL, after_find_nothing},
     {"find-endless", FAULT_NONE, NULL, after_find_endless},
     {"find-duplicates", FAULT_NONE, NULL, after_find_duplicates},
+    {"alone", FAULT_NONE, before_alone, after_alone},
+    {"strict-oaep", FAULT_NONE, before_strict_oaep, NULL},
     {"lose-object", FAULT_NONE, before_lose, after_lose},
     {"hide-mechanism", FAULT_MECHANISM, before_hide, after_hide},
     {"lie-mechanism", FAULT_MECHANISM, NULL, after_lie},
@@ -412,7 +440,7 @@ static void match(struct fault_call *c, struct fault_script *s)
     fault_count(c->fn, &own, &total);
     for (size_t i = 0; i < s->count; i++) {
         struct fault_rule *r = &s->rules[i];
-        if (r->fn != FAULT_ANY && r->fn != c->fn)
+        if ((r->fn != FAULT_ANY && r->fn != c->fn) || (r->past && !s->younger))
             continue;
         uint64_t number = atomic_fetch_add(&r->seen, 1) + 1;
         if (r->global)

@@ -105,10 +105,12 @@ struct fault_rule {
     unsigned fn; /* enum fault_fn */
     uint64_t first, last, every;
     bool global; /* counted over all lives of the process */
+    bool past;   /* only in processes that are older than the script */
     const struct fault_action *action;
     uint64_t number;
     char text[65];
     atomic_ullong seen; /* calls since the script was read */
+    atomic_uint inside; /* calls that are under way */
 };
 
 #define FAULT_RULES_MAX 64
@@ -119,6 +121,7 @@ struct fault_script {
     char module[512], pin[65];
     bool broken; /* every call fails until it is mended */
     bool replays, no_interface;
+    bool younger; /* than this process */
     struct fault_script *older;
 };
 

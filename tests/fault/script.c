@@ -6,16 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct fault_script *) current;
 static struct stat read_at;
+static struct timespec born;
 static char path[600];
 static pthread_once_t found_path = PTHREAD_ONCE_INIT;
 
 /* By environment, or beside a copy of the module: each token of one service can have its own. */
 static void find_path(void)
 {
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &born); /* the clock of file systems */
     Dl_info own;
     const char *given = getenv("KLUIS_FAULT_SCRIPT");
     struct stat st;
@@ -56,11 +59,13 @@ static bool parse_when(const char *word, struct fault_rule *r)
         return false;
     (void)snprintf(text, sizeof text, "%s", word);
     r->global = text[n - 1] == 'g';
-    if (r->global)
+    r->past = text[n - 1] == 'p';
+    if (r->global || r->past)
         text[n - 1] = 0;
     unsigned long long first = 0, last = 0;
     int end = 0;
-    *r = (struct fault_rule){.fn = r->fn, .global = r->global, .first = 1, .last = UINT64_MAX};
+    *r = (struct fault_rule){
+        .fn = r->fn, .global = r->global, .past = r->past, .first = 1, .last = UINT64_MAX};
     if (strcmp(text, "always") == 0)
         return true;
     if (sscanf(text, "every:%llu%n", &first, &end) == 1 && text[end] == 0) {
@@ -143,12 +148,18 @@ static void parse(FILE *f, struct fault_script *s)
     }
 }
 
+static bool is_later(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
 static void read_script(const struct stat *st)
 {
     struct fault_script *s = calloc(1, sizeof *s);
     FILE *f = fopen(path, "re");
     if (s == NULL)
         abort();
+    s->younger = is_later(&st->st_mtim, &born);
     if (f != NULL) {
         parse(f, s);
         (void)fclose(f);
