@@ -26,6 +26,8 @@ static enum kl_code check_token_options(const struct kl_dev_token *t, struct kl_
 
     if (t->module != NULL && t->init_args != NULL && strpbrk(t->init_args, "\r\n") != NULL)
         return kl_fail(err, KL_USAGE, NULL, "the module's initialisation string has several lines");
+    if (any && t->count > 1)
+        return kl_fail(err, KL_USAGE, NULL, "--tokens is for SoftHSM tokens of the site's own");
     if (any && (t->module == NULL || t->uri == NULL || t->pin_file == NULL))
         return kl_fail(err, KL_USAGE, NULL,
                        "--pkcs11-module, --pkcs11-uri and --pin-file go together");
@@ -35,19 +37,21 @@ static enum kl_code check_token_options(const struct kl_dev_token *t, struct kl_
 static enum kl_code run_up(struct kl_cmd *cmd, struct kl_err *err)
 {
     const char *init_args = kl_cmd_value(cmd, "pkcs11-init-args");
-    const struct kl_dev_token token = {.module = kl_cmd_value(cmd, "pkcs11-module"),
-                                       .uri = kl_cmd_value(cmd, "pkcs11-uri"),
-                                       .pin_file = kl_cmd_value(cmd, "pin-file"),
-                                       .store_dir = kl_cmd_value(cmd, "pkcs11-store-dir"),
-                                       .so_pin_file = kl_cmd_value(cmd, "so-pin-file"),
-                                       .init_args = init_args != NULL ? init_args
-                                                                      : getenv("PKCS11_INIT_ARGS")};
+    struct kl_dev_token token = {.module = kl_cmd_value(cmd, "pkcs11-module"),
+                                 .uri = kl_cmd_value(cmd, "pkcs11-uri"),
+                                 .pin_file = kl_cmd_value(cmd, "pin-file"),
+                                 .store_dir = kl_cmd_value(cmd, "pkcs11-store-dir"),
+                                 .so_pin_file = kl_cmd_value(cmd, "so-pin-file"),
+                                 .init_args =
+                                     init_args != NULL ? init_args : getenv("PKCS11_INIT_ARGS")};
     KL_AUTO(dev_site) site = NULL;
     char line[4200];
     int64_t port = 0;
     bool running = false;
     enum kl_code code = kl_cmd_int(cmd, "port", 1, 65535, &port, err);
 
+    if (code == KL_OK)
+        code = kl_cmd_int(cmd, "tokens", 1, KL_DEV_TOKENS_MAX, &token.count, err);
     if (code == KL_OK)
         code = check_token_options(&token, err);
     if (code == KL_OK)
@@ -93,6 +97,12 @@ static const struct kl_option up_options[] = {
      .argument = "PORT",
      .help = "The port of the service on this host. Without it, a free one from 8443 on. Kept for "
              "the site's life."},
+    {.name = "tokens",
+     .argument = "N",
+     .help =
+         "Make N SoftHSM tokens (1 to 8) with a common domain key, named main, second, third …; "
+         "'kluis vault create --token main,second' then makes a vault whose keys are on both. "
+         "One without it. Kept for the site's life."},
     {.name = "pkcs11-module",
      .argument = "FILE",
      .help = "Use a given token in place of a SoftHSM one: its PKCS#11 module.",

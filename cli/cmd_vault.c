@@ -27,7 +27,7 @@ static const struct kl_column show_columns[] = {
     {"Geography", "geography", KL_COLUMN_TEXT},
     {"Location", "location", KL_COLUMN_TEXT},
     {"Profile", "profile", KL_COLUMN_TEXT},
-    {"Token", "token", KL_COLUMN_TEXT},
+    {"Tokens", "tokens", KL_COLUMN_LIST},
     {"SoftDelete", "enableSoftDelete", KL_COLUMN_TEXT},
     {"RetentionDays", "softDeleteRetentionInDays", KL_COLUMN_TEXT},
     {"PurgeProtection", "enablePurgeProtection", KL_COLUMN_TEXT},
@@ -78,8 +78,7 @@ static enum kl_code run_create(struct kl_cmd *cmd, struct kl_err *err)
     } texts[] = {{"subscription", "subscription"},
                  {"geography", "geography"},
                  {"location", "location"},
-                 {"profile", "profile"},
-                 {"token", "token"}};
+                 {"profile", "profile"}};
     KL_AUTO(json) body = json_object();
     int64_t days = -1;
     bool protect = false;
@@ -91,6 +90,8 @@ static enum kl_code run_create(struct kl_cmd *cmd, struct kl_err *err)
         if (value != NULL)
             code = kl_value_put_text(body, texts[i].member, value, err);
     }
+    if (code == KL_OK)
+        code = kl_value_put_list(cmd, "token", "tokens", body, err);
     if (code == KL_OK)
         code = kl_cmd_int(cmd, "retention-days", 7, 90, &days, err);
     if (code == KL_OK && days >= 0)
@@ -120,10 +121,12 @@ static enum kl_code run_update(struct kl_cmd *cmd, struct kl_err *err)
     if (kl_cmd_bool(cmd, "enable-purge-protection", &on))
         json_object_set_new(body, "enablePurgeProtection", json_boolean(on));
     code = kl_value_put_tags(cmd, body, err);
+    if (code == KL_OK)
+        code = kl_value_put_list(cmd, "token", "tokens", body, err);
     if (code == KL_OK && json_object_size(body) == 0)
         code = kl_fail(err, KL_USAGE, NULL,
-                       "nothing to change: --enable-purge-protection, --enable-soft-delete or "
-                       "--tags is missing");
+                       "nothing to change: --enable-purge-protection, --enable-soft-delete, "
+                       "--token or --tags is missing");
     if (code != KL_OK)
         return code;
     return call_and_show(cmd, "PATCH", VAULTS, "", body, show_columns, KL_COUNT(show_columns), err);
@@ -220,7 +223,11 @@ static const struct kl_option create_options[] = {
      .help = "What its keys are: domain-backed ones can be backed up under the token's domain "
              "key, fixed ones never leave the token in any form. Without it, domain-backed where "
              "the token can."},
-    {.name = "token", .argument = "TOKEN", .help = "The token that holds its keys."},
+    {.name = "token",
+     .argument = "TOKEN[,TOKEN…]",
+     .help = "The token that holds its keys. Several, in order of preference: each key is made on "
+             "the first that is there and copied to the others under their common domain key; when "
+             "one is away the next one serves. The first configured without it."},
     {.name = "subscription",
      .argument = "TEXT",
      .help = "Label: backups are restorable within one subscription only."},
@@ -242,6 +249,11 @@ static const struct kl_option update_options[] = {
     {.name = "enable-soft-delete",
      .kind = KL_OPTION_BOOL,
      .help = "Soft delete is always on; true is accepted, false refused."},
+    {.name = "token",
+     .argument = "TOKEN[,TOKEN…]",
+     .help = "The tokens of its keys from now on, in order of preference. Keys that there are get "
+             "copies on tokens that are new in the list; nothing is removed from one that leaves "
+             "it."},
     KL_OPT_TAGS,
 };
 
@@ -277,10 +289,11 @@ static const struct kl_command commands[] = {
      .remote = true,
      .run = run_show},
     {.verb = "update",
-     .summary = "switch on purge protection, change tags",
+     .summary = "switch on purge protection, change tokens and tags",
      .text = "Change what can be changed of a vault. The retention is fixed when the vault is "
              "made, and purge protection can be switched on but never off.",
-     .example = "kluis vault update --name prod --enable-purge-protection true",
+     .example = "kluis vault update --name prod --enable-purge-protection true\n"
+                "kluis vault update --name prod --token ams1,ams2",
      .options = update_options,
      .option_count = KL_COUNT(update_options),
      .lists = true,

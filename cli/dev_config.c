@@ -6,10 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static void put_token_section(const struct kl_dev_site *s, struct kl_buf *out)
+static void put_token_section(const struct kl_dev_site *s, struct kl_buf *out, int64_t at)
 {
-    kl_buf_printf(out, "\n[token main]\nmodule = %s\nuri = %s\npin-source = %s\n", s->module,
-                  s->uri, s->pin_file);
+    kl_buf_printf(out, "\n[token %s]\nmodule = %s\n", kl_dev_token_names[at], s->module);
+    if (at == 0)
+        kl_buf_printf(out, "uri = %s\n", s->uri);
+    else
+        kl_buf_printf(out, "uri = pkcs11:token=%s\n", kl_dev_token_labels[at]);
+    kl_buf_printf(out, "pin-source = %s\n", s->pin_file);
     if (s->init_args != NULL)
         kl_buf_printf(out, "init-args = %s\n", s->init_args);
     if (s->store_dir != NULL)
@@ -38,8 +42,11 @@ enum kl_code kl_dev_make_config(struct kl_dev_site *s, struct kl_err *err)
     kl_buf_printf(&out, "certificate = %s/server.pem\nprivate-key = %s/server-key.pem\n", s->dir,
                   s->dir);
     kl_buf_printf(&out, "database = %s/kluis.db\nstate-dir = %s\n", s->dir, state);
+    kl_buf_puts(&out, "\n# Key Vault's limits would stop a test or benchmark that loads the site; "
+                      "azure is what a service has without this line.\n[limits]\nprofile = off\n");
     kl_buf_printf(&out, "\n[audit]\npath = %s/audit.log\nhead = %s/audit.head\n", s->dir, s->dir);
-    put_token_section(s, &out);
+    for (int64_t i = 0; i < s->tokens; i++)
+        put_token_section(s, &out, i);
     return kl_dev_write(s, KL_DEV_CONFIG, &out, err);
 }
 
@@ -89,7 +96,7 @@ enum kl_code kl_dev_write_env(struct kl_dev_site *s, struct kl_err *err)
     put_path_export(s, &out, "KLUIS_CLIENT_SECRET_FILE", KL_DEV_SECRET);
     put_path_export(s, &out, "KLUIS_CONFIG", KL_DEV_CONFIG);
     if (s->own_token)
-        put_path_export(s, &out, "SOFTHSM2_CONF", "softhsm2.conf");
+        put_path_export(s, &out, "SOFTHSM2_CONF", KL_DEV_SOFTHSM_CONF);
     else
         put_token_exports(s, &out);
     return kl_dev_write(s, "env", &out, err);

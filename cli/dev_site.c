@@ -181,6 +181,11 @@ static enum kl_code choose_port(struct kl_dev_site *s, int64_t asked, struct kl_
 
 /* ---- what a site is ---- */
 
+const char *const kl_dev_token_names[] = {"main",  "second", "third",   "fourth",
+                                          "fifth", "sixth",  "seventh", "eighth"};
+const char *const kl_dev_token_labels[] = {"kluis",   "kluis-2", "kluis-3", "kluis-4",
+                                           "kluis-5", "kluis-6", "kluis-7", "kluis-8"};
+
 static const struct {
     const char *member;
     size_t offset;
@@ -209,6 +214,9 @@ static enum kl_code load(struct kl_dev_site *s, struct kl_err *err)
         code = kl_json_int(file, "port", 1, 65535, &s->port, err);
     if (code == KL_OK)
         code = kl_json_bool(file, "ownToken", &s->own_token, err);
+    s->tokens = 1; /* a site of before there could be several */
+    if (code == KL_OK)
+        code = kl_json_int(file, "tokens", 1, KL_DEV_TOKENS_MAX, &s->tokens, err);
     for (size_t i = 0; i < KL_COUNT(texts) && code == KL_OK; i++) {
         const char *value = NULL;
 
@@ -231,6 +239,7 @@ static enum kl_code save(struct kl_dev_site *s, struct kl_err *err)
 
     json_object_set_new(file, "port", json_integer(s->port));
     json_object_set_new(file, "ownToken", json_boolean(s->own_token));
+    json_object_set_new(file, "tokens", json_integer(s->tokens));
     for (size_t i = 0; i < KL_COUNT(texts); i++) {
         if (*text_at(s, i) != NULL)
             json_object_set_new(file, texts[i].member, json_string(*text_at(s, i)));
@@ -256,7 +265,7 @@ static const char *const softhsm_modules[] = {
     "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so",
     "/usr/local/lib/softhsm/libsofthsm2.so"};
 
-static enum kl_code use_own_token(struct kl_dev_site *s, struct kl_err *err)
+static enum kl_code use_own_token(struct kl_dev_site *s, int64_t count, struct kl_err *err)
 {
     enum kl_code code = KL_OK;
     size_t i = 0;
@@ -268,6 +277,7 @@ static enum kl_code use_own_token(struct kl_dev_site *s, struct kl_err *err)
                        "SoftHSM is not installed (package softhsm2); or name a token with "
                        "--pkcs11-module, --pkcs11-uri and --pin-file");
     s->own_token = true;
+    s->tokens = count > 0 ? count : 1;
     code = kl_target_format(&s->module, err, "%s", softhsm_modules[i]);
     if (code == KL_OK)
         code = kl_target_format(&s->uri, err, "pkcs11:token=kluis");
@@ -281,6 +291,7 @@ static enum kl_code use_given_token(struct kl_dev_site *s, const struct kl_dev_t
 {
     enum kl_code code = absolute(t->module, &s->module, err);
 
+    s->tokens = 1;
     if (code == KL_OK)
         code = kl_target_format(&s->uri, err, "%s", t->uri);
     if (code == KL_OK)
@@ -306,6 +317,10 @@ static enum kl_code check_same(const struct kl_dev_site *s, int64_t port,
         return kl_fail(err, KL_CONFLICT, NULL,
                        "this site's keys live on the token %s; make another site for another token",
                        s->uri);
+    if (token->count != 0 && token->count != s->tokens)
+        return kl_fail(err, KL_CONFLICT, NULL,
+                       "this site has %lld token%s; make another site for another number",
+                       (long long)s->tokens, s->tokens == 1 ? "" : "s");
     return KL_OK;
 }
 
@@ -346,7 +361,8 @@ enum kl_code kl_dev_site_settle(struct kl_dev_site *s, int64_t port,
     if (code == KL_OK)
         code = kl_target_format(&s->tenant, err, "%s", tenant);
     if (code == KL_OK)
-        code = token->module != NULL ? use_given_token(s, token, err) : use_own_token(s, err);
+        code = token->module != NULL ? use_given_token(s, token, err)
+                                     : use_own_token(s, token->count, err);
     if (code == KL_OK)
         code = kl_dev_token_environment(s, err);
     return code == KL_OK ? save(s, err) : code;

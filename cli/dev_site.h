@@ -12,6 +12,7 @@
 struct kl_dev_token {
     const char *module, *uri, *pin_file;             /* NULL = a SoftHSM token of the site's own */
     const char *so_pin_file, *init_args, *store_dir; /* each may be NULL */
+    int64_t count; /* SoftHSM tokens of the site's own; 0 = one, or as many as it has */
 };
 
 struct kl_dev_site {
@@ -26,6 +27,7 @@ struct kl_dev_site {
     char *store_dir;                             /* of a given software token; NULL = none */
     json_t *token_env; /* a given token's variables by name; NULL for one of our own */
     bool own_token;
+    int64_t tokens; /* how many, when they are our own: 1 … 8 */
     bool fresh; /* site.json was not there before */
     /* kept in client.json */
     char *client_id;
@@ -38,6 +40,12 @@ struct kl_dev_site {
 #define KL_DEV_CA      "ca.pem"
 #define KL_DEV_SECRET  "client-secret"
 #define KL_DEV_SOFTHSM "softhsm"
+
+#define KL_DEV_TOKENS_MAX 8
+/* Names in the configuration, and labels on the tokens, in order. */
+extern const char *const kl_dev_token_names[KL_DEV_TOKENS_MAX];
+extern const char *const kl_dev_token_labels[KL_DEV_TOKENS_MAX];
+#define KL_DEV_SOFTHSM_CONF "softhsm2.conf"
 
 /** Open (with `make`: create, 0700) the site at `dir` and take its lock. KL_NOT_FOUND without
  * `make` when it is none; KL_CONFLICT when another kluis works on it. */

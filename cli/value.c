@@ -142,6 +142,27 @@ enum kl_code kl_value_put_words(const struct kl_cmd *cmd, const char *option, co
     return put(object, member, kl_take(array), err);
 }
 
+enum kl_code kl_value_put_list(const struct kl_cmd *cmd, const char *option, const char *member,
+                               json_t *object, struct kl_err *err)
+{
+    const char *at = kl_cmd_value(cmd, option);
+    KL_AUTO(json) array = json_array();
+
+    if (at == NULL)
+        return KL_OK;
+    for (;;) {
+        size_t n = strcspn(at, ",");
+
+        if (n == 0)
+            return kl_fail(err, KL_USAGE, NULL, "--%s has an empty name in its list", option);
+        if (json_array_append_new(array, json_stringn(at, n)) != 0)
+            return kl_fail(err, KL_BAD_INPUT, "json", "--%s is not valid UTF-8 text", option);
+        if (at[n] == '\0')
+            return put(object, member, kl_take(array), err);
+        at += n + 1;
+    }
+}
+
 enum kl_code kl_value_put_bytes(json_t *object, const char *member, struct kl_secret *bytes,
                                 struct kl_err *err)
 {

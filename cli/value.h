@@ -26,6 +26,10 @@ enum kl_code kl_value_put_tags(const struct kl_cmd *cmd, json_t *object,
 enum kl_code kl_value_put_words(const struct kl_cmd *cmd, const char *option, const char *member,
                                 json_t *object, struct kl_err *err) KL_MUST_USE;
 
+/** The same for an option with a list by commas. KL_USAGE for an empty name in it. */
+enum kl_code kl_value_put_list(const struct kl_cmd *cmd, const char *option, const char *member,
+                               json_t *object, struct kl_err *err) KL_MUST_USE;
+
 /** Set object[member] to a copy of text. KL_NO_MEMORY (also for text that is not UTF-8:
  * KL_BAD_INPUT). */
 enum kl_code kl_value_put_text(json_t *object, const char *member, const char *text,

@@ -106,10 +106,19 @@ enum kl_code kl_alg_on_token(const struct kl_api_alg *alg, const struct kl_key_v
                              struct kl_err *err)
 {
     struct kl_token_status status;
-    if (key->token == NULL)
+    bool able = false;
+    if (key->token == NULL && key->home_count == 0)
         return kl_fail(err, KL_TOKEN_UNAVAILABLE, "token", "The token is not configured");
-    kl_token_status(key->token, &status);
-    if (known_missing(&status.caps, alg->token))
+    for (size_t i = 0; i < key->home_count && !able; i++)
+        if (key->homes[i].token != NULL) {
+            kl_token_status(key->homes[i].token, &status);
+            able = !known_missing(&status.caps, alg->token);
+        }
+    if (key->home_count == 0) {
+        kl_token_status(key->token, &status);
+        able = !known_missing(&status.caps, alg->token);
+    }
+    if (!able)
         return kl_fail(err, KL_BAD_INPUT, "alg",
                        "Algorithm '%s' is not supported by the token of this key", alg->name);
     return KL_OK;

@@ -1,5 +1,7 @@
 #include "keyvault/audit_log.h"
 
+#include "keyvault/failover.h"
+
 #include <openssl/sha.h>
 
 #define MAX_WAITING 65536 /* records; about 64 MiB of memory at worst */
@@ -18,17 +20,13 @@ static enum kl_code sign(void *arg, const void *bytes, size_t n, struct kl_buf *
     const struct kl_audit_log *a = arg;
     uint8_t digest[SHA256_DIGEST_LENGTH];
     KL_AUTO(secret) signature = NULL;
-    if (a->key->token == NULL)
-        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "audit",
-                       "The audit key's token is not configured");
     SHA256(bytes, n, digest);
     const struct kl_token_request req = {.call = KL_CALL_SIGN,
                                          .alg = a->key->type == KL_KEY_EC ? KL_ALG_ES256
                                                                           : KL_ALG_RS256,
-                                         .key = a->key->ref,
                                          .input = digest,
                                          .input_len = sizeof digest};
-    enum kl_code code = kl_token_call(a->key->token, &req, &signature, NULL, err);
+    enum kl_code code = kl_failover_call(a->key, &req, &signature, err);
     if (code == KL_OK)
         kl_buf_put(ret_signature, kl_secret_bytes(signature), kl_secret_len(signature));
     return code;

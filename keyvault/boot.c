@@ -77,6 +77,50 @@ static size_t private_files(const struct kl_config *c, const struct kl_token_con
     return n;
 }
 
+static bool same_token(const struct kl_token_caps *a, const struct kl_token_caps *b)
+{
+    return strcmp(a->label, b->label) == 0 && strcmp(a->serial, b->serial) == 0 &&
+           strcmp(a->model, b->model) == 0 && strcmp(a->manufacturer, b->manufacturer) == 0;
+}
+
+/* Two sections must not mean one token, nor may a label alone say which of two tokens is meant: a
+ * URI that fits both picks whatever is there when the other one is away. */
+static enum kl_code check_pair(const struct kl_config *c, const struct kl_service *s, size_t a,
+                               size_t b, struct kl_err *err)
+{
+    struct kl_token_status one, two;
+    const struct kl_token_config *first = c->tokens[a], *second = c->tokens[b];
+    if (strcmp(first->module, second->module) == 0 && strcmp(first->uri, second->uri) == 0)
+        return kl_fail(err, KL_CONFIG, "token", "tokens %s and %s have the same module and uri",
+                       first->name, second->name);
+    kl_token_status(s->tokens[a], &one);
+    kl_token_status(s->tokens[b], &two);
+    if (one.generation == 0 || two.generation == 0)
+        return KL_OK; /* never up: nothing is known of it */
+    if (same_token(&one.caps, &two.caps))
+        return kl_fail(err, KL_CONFIG, "token",
+                       "tokens %s and %s are one and the same (label %s, serial %s); remove one of "
+                       "the sections",
+                       first->name, second->name, one.caps.label, one.caps.serial);
+    if (strcmp(one.caps.label, two.caps.label) == 0 &&
+        (strstr(first->uri, "serial=") == NULL || strstr(second->uri, "serial=") == NULL))
+        return kl_fail(err, KL_CONFIG, "token",
+                       "tokens %s and %s have the same label %s: let the uri of both say serial= "
+                       "too (serial=%s and serial=%s)",
+                       first->name, second->name, one.caps.label, one.caps.serial, two.caps.serial);
+    return KL_OK;
+}
+
+static enum kl_code check_tokens(const struct kl_config *c, const struct kl_service *s,
+                                 struct kl_err *err)
+{
+    enum kl_code code = KL_OK;
+    for (size_t a = 0; a < s->token_count; a++)
+        for (size_t b = a + 1; b < s->token_count && code == KL_OK; b++)
+            code = check_pair(c, s, a, b, err);
+    return code;
+}
+
 /* All workers start side by side. */
 static enum kl_code open_tokens(struct kl_running *r, struct kl_err *err)
 {
@@ -98,7 +142,7 @@ static enum kl_code open_tokens(struct kl_running *r, struct kl_err *err)
         s->token_count++;
     }
     wait_for_tokens(s);
-    return KL_OK;
+    return check_tokens(c, s, err);
 }
 
 static enum kl_code open_model(struct kl_running *r, struct kl_err *err)

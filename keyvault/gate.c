@@ -28,6 +28,7 @@ struct kl_gate {
     pthread_mutex_t lock;
     struct canary *flying;
     int64_t proof_ms;
+    struct kl_failover *failover;
 };
 
 static const struct {
@@ -74,13 +75,14 @@ enum kl_code kl_gate_check(const struct kl_key_version *key, enum kl_key_op use,
     return KL_OK;
 }
 
-struct kl_gate *kl_gate_new(int64_t proof_ms)
+struct kl_gate *kl_gate_new(int64_t proof_ms, struct kl_failover *failover)
 {
     struct kl_gate *g = calloc(1, sizeof *g);
     if (g == NULL)
         return NULL;
     (void)pthread_mutex_init(&g->lock, NULL);
     g->proof_ms = proof_ms;
+    g->failover = failover;
     return g;
 }
 
@@ -154,18 +156,13 @@ static void fly(struct canary *c, const struct kl_api_alg *alg)
     struct kl_err err = {.code = KL_OK};
     uint8_t sealed[KL_MAX_MODULUS];
     size_t n = 0;
-    enum kl_code code;
-    if (c->key->token == NULL)
-        code = kl_fail(&err, KL_TOKEN_UNAVAILABLE, "canary", "The token is not configured");
-    else
-        code = kl_public_encrypt(alg, c->key, c->secret, CANARY_LEN, sealed, &n, &err);
+    enum kl_code code = kl_public_encrypt(alg, c->key, c->secret, CANARY_LEN, sealed, &n, &err);
     if (code == KL_OK) {
         const struct kl_token_request req = {.call = KL_CALL_DECRYPT,
                                              .alg = alg->token,
-                                             .key = c->key->ref,
                                              .input = sealed,
                                              .input_len = n};
-        code = kl_token_submit(c->key->token, &req, canary_back, c, &err);
+        code = kl_failover_submit(c->gate->failover, c->key, &req, canary_back, c, &err);
     }
     if (code != KL_OK)
         land_failed(c, &err);

@@ -6,6 +6,7 @@
 #define KL_KEYVAULT_GATE_H
 
 #include "keyvault/alg.h"
+#include "keyvault/failover.h"
 
 /** May `use` be done with this key version at this time? A disabled key refuses everything; nbf and
  * exp hold back encrypt, wrapKey and sign only, so that what was protected stays readable.
@@ -18,8 +19,9 @@ const char *kl_gate_word(enum kl_key_op use);
 
 struct kl_gate; /* opaque: the canaries in flight */
 
-/** `proof_ms`: how old a proof may be. NULL without memory. */
-struct kl_gate *kl_gate_new(int64_t proof_ms);
+/** `proof_ms`: how old a proof may be; `failover` (borrowed) carries the canaries. NULL without
+ * memory. */
+struct kl_gate *kl_gate_new(int64_t proof_ms, struct kl_failover *failover);
 /** Only when no canary is in flight any more. */
 void kl_gate_free(struct kl_gate *g);
 

@@ -28,9 +28,9 @@ static void reconcile(struct kl_service *service)
     }
     bool alarm = report.missing_on_token > 0 || report.tampered > 0;
     kl_log(alarm ? KL_LOG_ERROR : KL_LOG_INFO,
-           "reconciled rolled_back=%u purges_finished=%u missing_on_token=%u unknown_on_token=%u "
-           "tampered=%u",
-           report.rolled_back, report.purges_finished, report.missing_on_token,
+           "reconciled rolled_back=%u purges_finished=%u copied=%u missing_on_token=%u "
+           "unknown_on_token=%u tampered=%u",
+           report.rolled_back, report.purges_finished, report.copied, report.missing_on_token,
            report.unknown_on_token, report.tampered);
 }
 

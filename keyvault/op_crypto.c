@@ -1,6 +1,8 @@
 #include "keyvault/gate.h"
+#include "keyvault/limit.h"
 #include "keyvault/ops.h"
 #include "keyvault/public_op.h"
+#include "keyvault/request.h"
 #include "keyvault/wire.h"
 
 #include "base/clock.h"
@@ -27,6 +29,8 @@ static enum kl_code begin(struct kl_op *op, enum kl_key_op use, enum kl_alg_use 
         code =
             kl_key_find(op->service->model, op->vault, op->name, op->version, &op->key, &op->err);
     if (code == KL_OK)
+        code = kl_limit_key(op->service->limits, op, &kl_request_of(op)->wait_ms, &op->err);
+    if (code == KL_OK)
         code = kl_gate_check(op->key, use, kl_clock_unix(), &op->err);
     if (code == KL_OK)
         code = kl_wire_text(op->body, "alg", &name, &op->err);
@@ -45,14 +49,6 @@ static void reply_value(struct kl_op *op, const void *value, size_t n)
     kl_b64url_put(&json, value, n);
     kl_buf_puts(&json, "\"}");
     kl_op_reply_buf(op, 200, &json);
-}
-
-static enum kl_code submit(struct kl_op *op, const struct kl_token_request *req,
-                           struct kl_token *token, kl_token_done *done)
-{
-    if (token == NULL)
-        return kl_fail(&op->err, KL_TOKEN_UNAVAILABLE, "token", "The token is not configured");
-    return kl_token_submit(token, req, done, op, &op->err);
 }
 
 static void private_done(void *arg, struct kl_token_reply *reply)
@@ -92,8 +88,8 @@ static void private_op(struct kl_op *op, enum kl_key_op use, enum kl_alg_use kin
                        alg->name);
     if (code == KL_OK) {
         const struct kl_token_request req = {
-            .call = call, .alg = alg->token, .key = op->key->ref, .input = input, .input_len = n};
-        code = submit(op, &req, op->key->token, private_done);
+            .call = call, .alg = alg->token, .input = input, .input_len = n};
+        code = kl_failover_submit(op->service->failover, op->key, &req, private_done, op, &op->err);
         if (code == KL_OK)
             return; /* the op belongs to the callback now */
     }
@@ -224,7 +220,10 @@ void kl_op_random(struct kl_op *op)
         code = kl_fail(&op->err, KL_BAD_INPUT, "rng", "Property count is required: 1 to 128");
     if (code == KL_OK) {
         const struct kl_token_request req = {.call = KL_CALL_RANDOM, .count = (uint32_t)count};
-        code = submit(op, &req, op->vault->token, random_done);
+        code = kl_fail(&op->err, KL_TOKEN_UNAVAILABLE, "token", "The token is not configured");
+        for (size_t i = 0; i < op->vault->home_count && code != KL_OK; i++)
+            if (op->vault->homes[i].token != NULL)
+                code = kl_token_submit(op->vault->homes[i].token, &req, random_done, op, &op->err);
         if (code == KL_OK)
             return;
     }

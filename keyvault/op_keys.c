@@ -12,10 +12,11 @@ void kl_op_key_get(struct kl_op *op)
 static enum kl_code check_token(struct kl_op *op, const struct kl_key_spec *spec)
 {
     struct kl_token_status status;
-    if (op->vault->token == NULL)
-        return kl_fail(&op->err, KL_TOKEN_UNAVAILABLE, "create",
-                       "The vault's token is not configured");
-    kl_token_status(op->vault->token, &status);
+    struct kl_token *token;
+    enum kl_code code = kl_vault_token(op->vault, &token, &op->err);
+    if (code != KL_OK)
+        return code;
+    kl_token_status(token, &status);
     return kl_alg_token_fits(spec, &status.caps, &op->err);
 }
 

@@ -30,20 +30,29 @@ static json_t *tags_object(const struct kl_vault *v)
     return json_object();
 }
 
+static json_t *token_list(const struct kl_vault *v)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < v->home_count; i++)
+        (void)json_array_append_new(names, json_string(v->homes[i].token_name));
+    return names;
+}
+
 static json_t *vault_json(const struct kl_vault *v)
 {
     json_t *origins = json_array();
     for (size_t i = 0; i < v->origin_count; i++)
         (void)json_array_append_new(origins, origin_text(&v->origins[i], ""));
     json_t *vault = json_pack(
-        "{s:o, s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:b, s:I, s:I, s:o}", "id",
+        "{s:o, s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:i, s:b, s:b, s:I, s:I, s:o}", "id",
         json_sprintf("/subscriptions/%s/vaults/%s", v->subscription, v->name), "name", v->name,
         "vaultUri", v->origin_count > 0 ? origin_text(&v->origins[0], "/") : json_null(), "origins",
         origins, "subscription", v->subscription, "geography", v->geography, "location",
-        v->location, "token", v->token_name, "profile",
+        v->location, "token", v->homes[0].token_name, "tokens", token_list(v), "profile",
         v->profile == KL_PROFILE_DOMAIN ? "domain-backed" : "fixed", "enableSoftDelete", 1,
         "softDeleteRetentionInDays", v->retention_days, "enablePurgeProtection",
-        v->purge_protection, "created", (json_int_t)v->created, "updated", (json_int_t)v->updated,
+        v->purge_protection, "enableRbacAuthorization", v->rbac, "created", (json_int_t)v->created,
+        "updated", (json_int_t)v->updated,
         "tags", tags_object(v));
     return vault;
 }
@@ -159,13 +168,47 @@ static enum kl_code read_soft_delete(const json_t *body, struct kl_err *err)
     return code;
 }
 
-static enum kl_code check_token(const struct kl_service *service, const char *name,
-                                struct kl_err *err)
+/* "token": one name, or "tokens": several in order of preference; borrowed from the body. */
+static enum kl_code read_homes(const json_t *body, const char *ret[static KL_HOMES_MAX],
+                               size_t *ret_count, struct kl_err *err)
 {
-    for (size_t i = 0; i < service->token_count; i++)
-        if (name == NULL || strcmp(service->tokens[i]->name, name) == 0)
-            return KL_OK;
-    return kl_fail(err, KL_BAD_INPUT, "token", "There is no token of this name");
+    const json_t *list = json_object_get(body, "tokens");
+    const char *one = NULL;
+    size_t i;
+    const json_t *item;
+    enum kl_code code = kl_json_string(body, "token", &one, err);
+    if (code != KL_OK)
+        return code;
+    *ret_count = one != NULL;
+    ret[0] = one;
+    if (list == NULL || json_is_null(list))
+        return KL_OK;
+    if (one != NULL || !json_is_array(list) || json_array_size(list) == 0 ||
+        json_array_size(list) > KL_HOMES_MAX)
+        return kl_fail(err, KL_BAD_INPUT, "tokens",
+                       "tokens must be a list of 1 to %d names, without a member token beside it",
+                       KL_HOMES_MAX);
+    json_array_foreach(list, i, item)
+    {
+        if (!json_is_string(item))
+            return kl_fail(err, KL_BAD_INPUT, "tokens", "the name of a token is a text");
+        ret[i] = json_string_value(item);
+    }
+    *ret_count = json_array_size(list);
+    return KL_OK;
+}
+
+static enum kl_code check_tokens(const struct kl_service *service, const char *const *names,
+                                 size_t count, struct kl_err *err)
+{
+    for (size_t n = 0; n < count; n++) {
+        bool known = false;
+        for (size_t i = 0; i < service->token_count; i++)
+            known = known || strcmp(service->tokens[i]->name, names[n]) == 0;
+        if (!known)
+            return kl_fail(err, KL_BAD_INPUT, "token", "There is no token of this name");
+    }
+    return KL_OK;
 }
 
 static enum kl_code read_spec(struct kl_op *op, struct kl_vault_spec *ret, struct kl_buf *tags,
@@ -179,6 +222,7 @@ static enum kl_code read_spec(struct kl_op *op, struct kl_vault_spec *ret, struc
                                           "enableSoftDelete",
                                           "profile",
                                           "token",
+                                          "tokens",
                                           "origins",
                                           "tags"};
     int64_t days = 0;
@@ -202,9 +246,9 @@ static enum kl_code read_spec(struct kl_op *op, struct kl_vault_spec *ret, struc
     if (code == KL_OK)
         code = read_profile(op->body, &ret->profile, err);
     if (code == KL_OK)
-        code = kl_json_string(op->body, "token", &ret->token_name, err);
+        code = read_homes(op->body, ret->token_names, &ret->token_count, err);
     if (code == KL_OK)
-        code = check_token(op->service, ret->token_name, err);
+        code = check_tokens(op->service, ret->token_names, ret->token_count, err);
     if (code == KL_OK)
         code = read_origins(op->body, ret, err);
     if (code == KL_OK)
@@ -225,8 +269,9 @@ void kl_op_vault_list(struct kl_op *op)
         return;
     bool all = (op->caller.who.roles & KL_ROLE_ADMINISTRATOR) != 0;
     json_t *list = json_array();
+    struct kl_policy rights;
     for (size_t i = 0; i < count; i++)
-        if (all || kl_policy_of(vaults[i], op->caller.who.object_id) != NULL)
+        if (all || kl_rights_of(vaults[i], &op->caller, &rights))
             (void)json_array_append_new(list, vault_json(vaults[i]));
     kl_vault_list_free(vaults, count);
     kl_admin_reply_list(op, list);
@@ -252,8 +297,11 @@ void kl_op_vault_get(struct kl_op *op)
 
 void kl_op_vault_update(struct kl_op *op)
 {
-    static const char *const members[] = {"enableSoftDelete", "enablePurgeProtection", "tags"};
+    static const char *const members[] = {"enableSoftDelete", "enablePurgeProtection", "tags",
+                                          "token", "tokens", "enableRbacAuthorization"};
     KL_AUTO(vault) vault = NULL;
+    const char *homes[KL_HOMES_MAX];
+    size_t home_count = 0;
     struct kl_buf tags = KL_BUF_INIT(TAGS_JSON_MAX);
     bool protect = op->vault->purge_protection;
     enum kl_code code = kl_admin_members(op, members, KL_COUNT(members), &op->err);
@@ -265,12 +313,23 @@ void kl_op_vault_update(struct kl_op *op)
         code = kl_fail(&op->err, KL_PURGE_PROTECTED, "enablePurgeProtection",
                        "Purge protection cannot be switched off once it is on");
     if (code == KL_OK)
+        code = read_homes(op->body, homes, &home_count, &op->err);
+    if (code == KL_OK)
+        code = check_tokens(op->service, homes, home_count, &op->err);
+    if (code == KL_OK)
         code = read_tags(op->body, &tags, &op->err);
     /* Named only when it is to be switched on: another request may have done so since. */
     if (code == KL_OK)
         code = kl_vault_update(op->service->model, op->vault->name, protect ? &protect : NULL,
                                tags.len > 0 ? kl_buf_text(&tags) : NULL, &vault, &op->err);
     kl_buf_done(&tags);
+    if (code == KL_OK && home_count > 0) {
+        kl_vault_unref(kl_take(vault));
+        code = kl_vault_set_homes(op->service->model, op->vault->name, homes, home_count, &vault,
+                                  &op->err);
+    }
+    if (code == KL_OK)
+        code = kl_admin_set_rbac(op, &vault);
     if (kl_op_ok(op, code))
         kl_admin_reply(op, 200, vault_json(vault));
 }

@@ -9,6 +9,8 @@
 
 struct kl_jobs; /* keyvault/jobs.h: the threads that may block */
 struct kl_gate; /* keyvault/gate.h: proofs of private halves */
+struct kl_failover; /* keyvault/failover.h: keys on several tokens */
+struct kl_limits; /* keyvault/limit.h: how much a vault and a caller may ask for */
 
 struct kl_service {
     const struct kl_config *config;
@@ -19,6 +21,8 @@ struct kl_service {
     struct kl_audit_log *audit;
     struct kl_jobs *jobs;
     struct kl_gate *gate;
+    struct kl_failover *failover;
+    struct kl_limits *limits;
     struct kl_key_version *issuer_key, *audit_key;
     struct kl_origin origin; /* the service's own public origin */
     int64_t started_unix;

@@ -111,12 +111,28 @@ static void put_jwk(struct kl_buf *out, const struct kl_origin *origin,
     kl_buf_putc(out, '}');
 }
 
+const char *kl_wire_origin(enum kl_key_origin origin)
+{
+    static const char *const words[KL_ORIGIN_COUNT] = {"generated", "attached", "software-import",
+                                                       "byok-import"};
+    return (unsigned)origin < KL_ORIGIN_COUNT ? words[origin] : "unknown";
+}
+
 /* What kluis says beside Key Vault's own members; clients ignore members that they do not know. */
 static void put_extras(struct kl_buf *out, const struct kl_key_version *key)
 {
     kl_buf_printf(out, ",\"kluis\":{\"profile\":\"%s\",\"token\":",
                   key->profile == KL_PROFILE_DOMAIN ? "domain-backed" : "fixed");
     kl_buf_put_json(out, key->token_name, strlen(key->token_name));
+    for (size_t i = 0; i < key->home_count; i++) {
+        kl_buf_puts(out, i == 0 ? ",\"tokens\":[" : ",");
+        kl_buf_put_json(out, key->homes[i].token_name, strlen(key->homes[i].token_name));
+    }
+    kl_buf_puts(out, key->home_count > 0 ? "]" : "");
+    if (key->origin != KL_ORIGIN_MADE)
+        kl_buf_printf(out, ",\"origin\":\"%s\"", kl_wire_origin(key->origin));
+    if (key->origin == KL_ORIGIN_ATTACHED)
+        kl_buf_printf(out, ",\"destroyOnPurge\":%s", key->keep ? "false" : "true");
     kl_buf_putc(out, '}');
 }
 

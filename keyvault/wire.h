@@ -28,6 +28,9 @@ void kl_wire_put_recovery(struct kl_buf *out, const struct kl_origin *origin,
                           const char *collection, const char *name, int64_t deleted_at,
                           int64_t purge_at);
 
+/** "generated", "attached" …: how a key came to its token. */
+const char *kl_wire_origin(enum kl_key_origin origin);
+
 /** Append a KeyBundle. */
 void kl_wire_put_bundle(struct kl_buf *out, const struct kl_origin *origin,
                         const struct kl_vault *vault, const struct kl_key_version *key);

@@ -39,10 +39,12 @@ static enum kl_code set_keys(struct kl_authenticator *a, struct kl_key_version *
     a->own_keys = kl_jwks_new();
     a->cache = kl_token_cache_new();
     a->failures = kl_failures_new();
+    a->replays = kl_replays_new();
     a->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    if (a->own_keys == NULL || a->cache == NULL || a->failures == NULL || a->sha256 == NULL)
+    if (a->own_keys == NULL || a->cache == NULL || a->failures == NULL ||
+        a->replays == NULL || a->sha256 == NULL)
         return kl_fail(err, KL_NO_MEMORY, "authenticator", "out of memory");
-    a->issuers[0] = (struct kl_jwt_issuer){a->issuer, a->tenant, a->own_keys};
+    a->own = (struct kl_jwt_issuer){.name = a->issuer, .tenant = a->tenant, .keys = a->own_keys};
     return kl_jwks_add(a->own_keys, a->kid, key->public_key, err);
 }
 
@@ -56,6 +58,9 @@ enum kl_code kl_authenticator_new(const struct kl_authenticator_config *config,
     enum kl_code code = set_names(a, config, err);
     if (code == KL_OK)
         code = set_keys(a, config->issuer_key, err);
+    a->failover = config->failover;
+    if (code == KL_OK)
+        code = kl_issuers_new(config->issuers, config->issuer_count, &a->others, err);
     if (code != KL_OK) {
         kl_authenticator_free(a);
         return code;
@@ -68,9 +73,11 @@ void kl_authenticator_free(struct kl_authenticator *a)
 {
     if (a == NULL)
         return;
+    kl_issuers_free(a->others);
     kl_jwks_free(a->own_keys);
     kl_token_cache_free(a->cache);
     kl_failures_free(a->failures);
+    kl_replays_free(a->replays);
     EVP_MD_free(a->sha256);
     if (a->issuer_key != NULL)
         kl_key_version_unref(a->issuer_key);
@@ -94,67 +101,6 @@ bool kl_authenticator_audience_ok(const struct kl_authenticator *a, const char *
     return ok;
 }
 
-static bool audience_ok(void *arg, const char *audience)
-{
-    const struct kl_authenticator *a = arg;
-    return kl_authenticator_audience_ok(a, audience);
-}
-
-/* The token behind "Bearer ", or NULL. */
-static const char *bearer_token(const char *authorization)
-{
-    static const char scheme[] = "Bearer ";
-    if (authorization == NULL || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0)
-        return NULL;
-    const char *token = authorization + sizeof scheme - 1;
-    token += strspn(token, " ");
-    return *token != 0 ? token : NULL;
-}
-
-static enum kl_code verify_cached(struct kl_authenticator *a, const char *authorization,
-                                  const char *token, struct kl_jwt_claims *ret, struct kl_err *err)
-{
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    size_t n = strlen(token);
-    if (n > KL_JWS_MAX)
-        return kl_fail(err, KL_UNAUTHENTICATED, "jwt", "Error validating token: it is too long");
-    struct kl_jwt_rules rules = {a->issuers, KL_COUNT(a->issuers), audience_ok, a, kl_clock_unix()};
-    if (EVP_Digest(authorization, strlen(authorization), digest, NULL, a->sha256, NULL) != 1)
-        return kl_fail_ossl(err, "EVP_Digest", "cannot hash the token");
-    if (kl_token_cache_get(a->cache, digest, rules.now, ret))
-        return KL_OK;
-    enum kl_code code = kl_jwt_verify(token, n, &rules, ret, err);
-    if (code == KL_OK)
-        kl_token_cache_put(a->cache, digest, ret);
-    return code;
-}
-
-enum kl_code kl_authenticate(struct kl_authenticator *a, const char *authorization,
-                             struct kl_caller *ret, struct kl_err *err)
-{
-    const char *token = bearer_token(authorization);
-    if (token == NULL)
-        return kl_fail(err, KL_UNAUTHENTICATED, "authenticate",
-                       "AKV10000: Request is missing a Bearer or PoP token.");
-    struct kl_jwt_claims claims;
-    enum kl_code code = verify_cached(a, authorization, token, &claims, err);
-    if (code != KL_OK)
-        return code;
-    struct kl_caller caller = {.authenticated = true, .expires = claims.expires};
-    /* Asked at every request, cached token or not: a principal that is removed or disabled is out
-     * at once. The finder also knows names, a token must mean the object id. */
-    if (kl_principal_find(a->model, claims.object_id, &caller.who, NULL) != KL_OK ||
-        strcmp(caller.who.object_id, claims.object_id) != 0 ||
-        strcmp(caller.who.client_id, claims.app_id) != 0 || caller.who.disabled)
-        return kl_fail(err, KL_UNAUTHENTICATED, "authenticate",
-                       "Error validating token: the principal is unknown or disabled");
-    memcpy(caller.app_id, claims.app_id, sizeof caller.app_id);
-    memcpy(caller.token_id, claims.token_id, sizeof claims.token_id);
-    (void)snprintf(caller.issuer, sizeof caller.issuer, "%s", claims.issuer->name);
-    *ret = caller;
-    return KL_OK;
-}
-
 static enum kl_code forbid_role(const char *operation, const char *role, struct kl_err *err)
 {
     return kl_fail(err, KL_FORBIDDEN, "authorize", "Operation %s needs the role %s", operation,
@@ -170,10 +116,33 @@ static bool is_orphan_rescue(const struct kl_caller *caller, enum kl_permission 
     if ((caller->who.roles & KL_ROLE_ADMINISTRATOR) == 0 ||
         (permission != KL_MAY_VAULT_SETPOLICY && permission != KL_MAY_VAULT_GETPOLICY))
         return false;
-    for (size_t i = 0; i < vault->policy_count; i++)
-        if (kl_policy_allows(&vault->policies[i], KL_MAY_VAULT_SETPOLICY))
-            return false;
-    return true;
+    return !kl_vault_has_manager(vault, NULL);
+}
+
+/* One text for "no such vault" and "no policy there" (`vault` NULL): names of vaults cannot be
+ * probed. */
+static enum kl_code forbid_vault(const struct kl_caller *caller, enum kl_permission permission,
+                                 const struct kl_vault *vault, struct kl_err *err)
+{
+    const char *issuer = caller->issuer != NULL ? caller->issuer : "";
+    if (vault == NULL)
+        return kl_fail(err, KL_FORBIDDEN, "authorize",
+                       "The user, group or application 'appid=%s;oid=%s;numgroups=%u;iss=%.120s' "
+                       "was not found on any access policy of this key vault",
+                       caller->app_id, caller->who.object_id, caller->group_count, issuer);
+    const char *kind = kl_permission_kind_word(kl_permission_kind_of(permission));
+    const char *word = kl_permission_word(permission);
+    if (vault->rbac)
+        return kl_fail(err, KL_FORBIDDEN_RBAC, "authorize",
+                       "Caller is not authorized to perform action on resource. Caller: "
+                       "appid=%s;oid=%s;iss=%.80s Action: '%s/%s' Resource: '%s' Assignment: (not "
+                       "found) DecisionReason: 'DeniedWithNoValidRBAC'",
+                       caller->app_id, caller->who.object_id, issuer, kind, word, vault->name);
+    return kl_fail(err, KL_FORBIDDEN, "authorize",
+                   "The user, group or application 'appid=%s;oid=%s;numgroups=%u;iss=%.80s' does "
+                   "not have %s %s permission on key vault '%s'",
+                   caller->app_id, caller->who.object_id, caller->group_count, issuer, kind, word,
+                   vault->name);
 }
 
 static enum kl_code authorize_vault(const struct kl_caller *caller, enum kl_permission permission,
@@ -182,25 +151,13 @@ static enum kl_code authorize_vault(const struct kl_caller *caller, enum kl_perm
     bool administrator = (caller->who.roles & KL_ROLE_ADMINISTRATOR) != 0;
     if (vault == NULL && administrator)
         return kl_fail(err, KL_VAULT_NOT_FOUND, "authorize", "There is no such vault");
-    const struct kl_policy *policy =
-        vault != NULL ? kl_policy_of(vault, caller->who.object_id) : NULL;
-    if (policy != NULL && kl_policy_allows(policy, permission))
+    struct kl_policy rights;
+    bool any = vault != NULL && kl_rights_of(vault, caller, &rights);
+    if (any && kl_policy_allows(&rights, permission))
         return KL_OK;
     if (vault != NULL && is_orphan_rescue(caller, permission, vault))
         return KL_OK;
-    /* One text for "no such vault" and "no policy there": names of vaults cannot be probed. */
-    if (policy == NULL)
-        return kl_fail(
-            err, KL_FORBIDDEN, "authorize",
-            "The user, group or application 'appid=%s;oid=%s;iss=%.120s' was not found on "
-            "any access policy of this key vault",
-            caller->app_id, caller->who.object_id, caller->issuer);
-    return kl_fail(err, KL_FORBIDDEN, "authorize",
-                   "The user, group or application 'appid=%s;oid=%s;iss=%.80s' does not have %s %s "
-                   "permission on key vault '%s'",
-                   caller->app_id, caller->who.object_id, caller->issuer,
-                   kl_permission_kind_word(kl_permission_kind_of(permission)),
-                   kl_permission_word(permission), vault->name);
+    return forbid_vault(caller, permission, any ? vault : NULL, err);
 }
 
 enum kl_code kl_authorize(const struct kl_caller *caller, enum kl_scope scope,

@@ -6,6 +6,8 @@
 
 #include "keyvault/model/model.h"
 
+#include <openssl/x509.h>
+
 /** Permissions; each belongs to one kind (kl_permission_kind_of) and has one word (policy.c). Order
  * is stored in databases: append only. */
 enum kl_permission {
@@ -78,23 +80,32 @@ enum kl_scope {
     KL_SCOPE_AUDITOR, /* role administrator or auditor */
 };
 
+#define KL_CALLER_GROUPS_MAX 32
+
 struct kl_caller {
     bool authenticated;
-    struct kl_principal who;
-    char app_id[KL_UUID_LEN + 1]; /* appid / azp claim */
-    char issuer[256];
-    char token_id[40]; /* uti/jti for the audit record */
-    int64_t expires;   /* unix seconds */
+    struct kl_principal who; /* of an external issuer: only its ids, where it is not made known */
+    char app_id[KL_UUID_LEN + 1]; /* appid / azp claim; "" when there is none */
+    const char *issuer;           /* iss claim, borrowed for the service's life; NULL = none */
+    const char *method;           /* amr for the audit record: static text */
+    char token_id[40];            /* uti/jti for the audit record */
+    int64_t expires;              /* unix seconds */
+    unsigned group_count;         /* groups that are known here, sorted out at the login */
+    char groups[KL_CALLER_GROUPS_MAX][KL_UUID_LEN + 1];
 };
 
 struct kl_authenticator; /* issuer keys, token cache */
+struct kl_issuer_config; /* keyvault/auth/issuers.h */
 
 struct kl_authenticator_config {
     struct kl_model *model;
     struct kl_key_version *issuer_key; /* RS256 key on a token; reference taken */
+    struct kl_failover *failover;      /* for a key on several tokens; borrowed */
     const char *origin;                /* "https://localhost:8443" */
     const char *tenant;                /* a GUID */
     int64_t token_lifetime_s;
+    const struct kl_issuer_config *const *issuers; /* external ones; must outlive it */
+    size_t issuer_count;
 };
 
 /** Make one; the strings are copied, the model must outlive it. KL_BAD_INPUT (origin, issuer key),
@@ -103,12 +114,27 @@ enum kl_code kl_authenticator_new(const struct kl_authenticator_config *config,
                                   struct kl_authenticator **ret, struct kl_err *err) KL_MUST_USE;
 void kl_authenticator_free(struct kl_authenticator *a);
 
+/** Is there an external issuer of this name? */
+bool kl_authenticator_knows(const struct kl_authenticator *a, const char *issuer);
+/** The object id by which a subject of an external issuer ([issuer NAME]) goes here (jwt.h:
+ * kl_jwt_derive_id). KL_BAD_INPUT without such an issuer. */
+enum kl_code kl_authenticator_subject_id(const struct kl_authenticator *a, const char *issuer,
+                                         const char *subject, char ret[static KL_UUID_LEN + 1],
+                                         struct kl_err *err) KL_MUST_USE;
+
 /** Check an Authorization header value ("Bearer …", NULL = none) in full (RFC 8725: RS256 only,
  * exact issuer, audience one of ours, exp, nbf, iat, tenant, principal still there and enabled). A
- * token seen before costs one hash: the cache holds verified claims by SHA-256 of the token and
- * never longer than their exp. KL_UNAUTHENTICATED with Key Vault's AKV… wording. */
+ * token seen before costs one hash: the cache holds callers by SHA-256 of the token, never longer
+ * than their exp, and none that was put before the last change of any principal, credential or
+ * external key. KL_UNAUTHENTICATED with Key Vault's AKV… wording. */
 enum kl_code kl_authenticate(struct kl_authenticator *a, const char *authorization,
                              struct kl_caller *ret, struct kl_err *err) KL_MUST_USE;
+/** The principal that has this TLS client certificate, or a name that it carries, as a credential;
+ * `trusted`: it leads to a CA of the configuration. The handshake has shown that the client holds
+ * its key. KL_UNAUTHENTICATED: nobody, more than one, disabled, or out of its time. */
+enum kl_code kl_authenticate_certificate(struct kl_authenticator *a, X509 *certificate,
+                                         bool trusted, struct kl_caller *ret,
+                                         struct kl_err *err) KL_MUST_USE;
 
 /** The decision. `vault` is NULL for rows without one, and for a host or name that no vault has:
  * then administrators get KL_VAULT_NOT_FOUND and all others the same KL_FORBIDDEN as for a vault

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "keyvault/auth/parts.h"
+#include "keyvault/failover.h"
 
 #include <string.h>
 
@@ -66,18 +67,21 @@ enum kl_code kl_issuer_audience(const struct kl_authenticator *a, const char *te
     return KL_OK;
 }
 
-/* The principal of a client id, or one that nobody has the secret of: the check of the secret then
- * takes its time for unknown clients too. */
 static bool find_client(const struct kl_authenticator *a, const char *client_id,
                         struct kl_principal *ret)
 {
-    bool known = kl_principal_find(a->model, client_id, ret, NULL) == KL_OK &&
-                 strcasecmp(ret->client_id, client_id) == 0 && !ret->disabled;
-    if (!known) {
-        *ret = (struct kl_principal){0};
-        kl_random(ret->secret_hash, sizeof ret->secret_hash);
-    }
-    return known;
+    return kl_principal_find(a->model, client_id, ret, NULL) == KL_OK &&
+           strcasecmp(ret->client_id, client_id) == 0 && !ret->disabled &&
+           ret->kind == KL_PRINCIPAL_APPLICATION && ret->issuer[0] == '\0';
+}
+
+static enum kl_code check_blocked(struct kl_authenticator *a, const char *client_id,
+                                  const char *peer, int64_t now_ms, struct kl_err *err)
+{
+    return kl_failures_blocked(a->failures, client_id, peer, now_ms)
+               ? kl_fail(err, KL_THROTTLED, "client",
+                         "Too many failed attempts of this client; wait ten minutes")
+               : KL_OK;
 }
 
 enum kl_code kl_issuer_check_client(struct kl_authenticator *a, const char *client_id,
@@ -85,19 +89,90 @@ enum kl_code kl_issuer_check_client(struct kl_authenticator *a, const char *clie
                                     struct kl_principal *ret, struct kl_err *err)
 {
     int64_t now_ms = kl_clock_mono_ms();
-    if (kl_failures_blocked(a->failures, client_id, peer, now_ms))
-        return kl_fail(err, KL_THROTTLED, "client",
-                       "Too many failed attempts of this client; wait ten minutes");
+    enum kl_code code = check_blocked(a, client_id, peer, now_ms, err);
+    if (code != KL_OK)
+        return code;
     struct kl_principal who = {0};
     bool known = find_client(a, client_id, &who);
-    bool right = kl_principal_secret_ok(&who, secret);
-    if (!known || !right) {
-        kl_failures_note(a->failures, client_id, peer, now_ms);
-        return kl_fail(err, KL_UNAUTHENTICATED, "client",
-                       "AADSTS7000215: Invalid client secret provided or unknown client");
+    /* also for unknown clients, so that the time says nothing */
+    code = kl_credential_check(a->model, known ? who.object_id : NULL, secret, kl_clock_unix());
+    if (known && code == KL_OK) {
+        *ret = who;
+        return KL_OK;
     }
-    *ret = who;
-    return KL_OK;
+    kl_failures_note(a->failures, client_id, peer, now_ms);
+    if (code == KL_KEY_EXPIRED)
+        return kl_fail(err, KL_KEY_EXPIRED, "client", "AADSTS7000222: The client secret expired");
+    return kl_fail(err, KL_UNAUTHENTICATED, "client",
+                   "AADSTS7000215: Invalid client secret provided or unknown client");
+}
+
+/* The token service itself, by any of the names that clients have for it: an endpoint, the issuer
+ * or the tenant on the origin that was asked. */
+static bool is_for_us(const struct kl_authenticator *a, const struct kl_origin *origin,
+                      const char *audience)
+{
+    static const char *const tails[] = {"/oauth2/v2.0/token", "/oauth2/token", "/v2.0", "/", ""};
+    struct kl_buf tenant = KL_BUF_INIT(2 * KL_AUDIENCE_MAX), adfs = KL_BUF_INIT(KL_AUDIENCE_MAX);
+    kl_origin_put(&tenant, origin);
+    kl_origin_put(&adfs, origin);
+    kl_buf_printf(&tenant, "/%s", a->tenant);
+    kl_buf_puts(&adfs, "/adfs");
+    const struct kl_buf *const bases[] = {&tenant, &adfs};
+    bool fits = false;
+    for (size_t b = 0; b < KL_COUNT(bases); b++)
+        for (size_t i = 0; i < KL_COUNT(tails); i++)
+            fits |= strncasecmp(audience, kl_buf_text(bases[b]), bases[b]->len) == 0 &&
+                    strcmp(audience + bases[b]->len, tails[i]) == 0;
+    kl_buf_done(&tenant);
+    kl_buf_done(&adfs);
+    return fits;
+}
+
+static enum kl_code check_opened(struct kl_authenticator *a, const struct kl_assertion *assertion,
+                                 const struct kl_origin *origin, struct kl_principal *ret,
+                                 struct kl_err *err)
+{
+    struct kl_credential *list = NULL;
+    size_t count = 0;
+    int64_t now = kl_clock_unix();
+    if (!find_client(a, assertion->client_id, ret))
+        return kl_fail(err, KL_UNAUTHENTICATED, "client", "AADSTS700016: unknown client");
+    if (!is_for_us(a, origin, assertion->audience) &&
+        !is_for_us(a, &a->origin, assertion->audience))
+        return kl_fail(err, KL_UNAUTHENTICATED, "client",
+                       "AADSTS700027: client assertion: its aud is not this token service");
+    enum kl_code code = kl_credential_list(a->model, ret->object_id, &list, &count, err);
+    if (code != KL_OK)
+        return code;
+    code = kl_assertion_verify(assertion, list, count, now, err);
+    kl_credential_list_free(list, count);
+    return code == KL_OK ? kl_replays_note(a->replays, assertion, now, err) : code;
+}
+
+enum kl_code kl_issuer_check_assertion(struct kl_authenticator *a, const char *client_id,
+                                       const char *text, const struct kl_origin *origin,
+                                       const char *peer, struct kl_principal *ret,
+                                       struct kl_err *err)
+{
+    int64_t now_ms = kl_clock_mono_ms();
+    struct kl_assertion assertion;
+    struct kl_principal who = {0};
+    enum kl_code code = kl_assertion_open(text, strlen(text), kl_clock_unix(), &assertion, err);
+    if (code != KL_OK)
+        return code;
+    code = check_blocked(a, assertion.client_id, peer, now_ms, err);
+    if (code == KL_OK && client_id[0] != 0 && strcasecmp(client_id, assertion.client_id) != 0)
+        code = kl_fail(err, KL_UNAUTHENTICATED, "client",
+                       "AADSTS700027: client assertion: it is another client's");
+    if (code == KL_OK)
+        code = check_opened(a, &assertion, origin, &who, err);
+    if (code == KL_UNAUTHENTICATED)
+        kl_failures_note(a->failures, assertion.client_id, peer, now_ms);
+    kl_assertion_done(&assertion);
+    if (code == KL_OK)
+        *ret = who;
+    return code;
 }
 
 /* What a signature call needs to remember. */
@@ -198,9 +273,6 @@ enum kl_code kl_issuer_issue(struct kl_authenticator *a, const struct kl_princip
                              struct kl_err *err)
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
-    struct kl_token *token = a->issuer_key->token;
-    if (token == NULL)
-        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "issuer", "the issuer's token is not configured");
     KL_AUTO(issue) i = calloc(1, sizeof *i);
     if (i == NULL)
         return kl_fail(err, KL_NO_MEMORY, "issuer", "out of memory");
@@ -211,12 +283,9 @@ enum kl_code kl_issuer_issue(struct kl_authenticator *a, const struct kl_princip
         return code;
     if (EVP_Digest(i->text.bytes, i->text.len, digest, NULL, a->sha256, NULL) != 1)
         return kl_fail_ossl(err, "EVP_Digest", "cannot hash a token");
-    struct kl_token_request req = {.call = KL_CALL_SIGN,
-                                   .alg = KL_ALG_RS256,
-                                   .key = a->issuer_key->ref,
-                                   .input = digest,
-                                   .input_len = 32};
-    code = kl_token_submit(token, &req, signed_done, i, err);
+    struct kl_token_request req = {
+        .call = KL_CALL_SIGN, .alg = KL_ALG_RS256, .input = digest, .input_len = 32};
+    code = kl_failover_submit(a->failover, a->issuer_key, &req, signed_done, i, err);
     if (code == KL_OK)
         i = NULL; /* signed_done has it now, and may have freed it already */
     return code;

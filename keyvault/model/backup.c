@@ -1,50 +1,13 @@
 /* Sealed copies of keys, and their way back. */
-#include "keyvault/model/backup_blob.h"
+#include "keyvault/model/backup.h"
 #include "keyvault/model/birth.h"
+#include "keyvault/model/home.h"
 #include "keyvault/model/key.h"
 #include "keyvault/model/softdelete.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <string.h>
 
-static const char domain_label[] = "kluis domain 1"; /* the labels count with their NUL */
 static const char seal_label[] = "kluis key backup 1";
-
-static enum kl_code token_mac(struct kl_token *token, const void *input, size_t n,
-                              uint8_t ret[static KL_BACKUP_MAC_LEN], struct kl_err *err)
-{
-    struct kl_token_request req = {.call = KL_CALL_MAC, .input = input, .input_len = n};
-    KL_AUTO(secret) out = NULL;
-    enum kl_code code = kl_token_call(token, &req, &out, NULL, err);
-    if (code == KL_OK && kl_secret_len(out) != KL_BACKUP_MAC_LEN)
-        code = kl_fail(err, KL_INTERNAL, "KL_CALL_MAC", "a MAC of a wrong length");
-    if (code == KL_OK)
-        memcpy(ret, kl_secret_bytes(out), KL_BACKUP_MAC_LEN);
-    return code;
-}
-
-/* Names the domain without giving a MAC of it away. */
-static enum kl_code domain_id(struct kl_token *token, uint8_t ret[static KL_BACKUP_DOMAIN_LEN],
-                              struct kl_err *err)
-{
-    uint8_t mac[KL_BACKUP_MAC_LEN];
-    enum kl_code code = token_mac(token, domain_label, sizeof domain_label, mac, err);
-    if (code == KL_OK && EVP_Digest(mac, sizeof mac, ret, NULL, EVP_sha256(), NULL) != 1)
-        code = kl_fail_ossl(err, "EVP_Digest", "cannot compute a domain id");
-    return code;
-}
-
-/* A token takes 16 KiB at most, so it is given the digest. */
-static enum kl_code seal_of(struct kl_token *token, const void *content, size_t n,
-                            uint8_t ret[static KL_BACKUP_MAC_LEN], struct kl_err *err)
-{
-    uint8_t input[sizeof seal_label + 32];
-    memcpy(input, seal_label, sizeof seal_label);
-    if (EVP_Digest(content, n, input + sizeof seal_label, NULL, EVP_sha256(), NULL) != 1)
-        return kl_fail_ossl(err, "EVP_Digest", "cannot compute a digest");
-    return token_mac(token, input, sizeof input, ret, err);
-}
 
 /* --- backup --- */
 
@@ -89,7 +52,7 @@ static enum kl_code read_copy(struct kl_model *m, struct kl_vault *v, const char
         return kl_key_missing(err, name);
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_object_read(t, v->id, name, &object, err);
+        code = kl_object_read(t, v->id, KL_KIND_KEY, name, &object, err);
     if (code == KL_NOT_FOUND || (code == KL_OK && object.state != KL_LIFE_ACTIVE))
         return kl_key_missing(err, name);
     if (code == KL_OK)
@@ -101,13 +64,29 @@ static enum kl_code read_copy(struct kl_model *m, struct kl_vault *v, const char
     return code;
 }
 
-static enum kl_code put_wrapped(struct kl_buf *out, struct kl_token *token,
-                                const struct kl_key_version *k, struct kl_err *err)
+/* A copy of the version on this token. */
+static bool on_home(const struct kl_key_version *k, const struct kl_token *token,
+                    struct kl_key_ref *ret)
 {
-    struct kl_token_request req = {.call = KL_CALL_WRAP, .key = k->ref};
+    for (size_t i = 0; i < k->home_count; i++)
+        if (k->homes[i].token == token) {
+            *ret = k->homes[i].ref;
+            return true;
+        }
+    return false;
+}
+
+static enum kl_code put_wrapped(struct kl_buf *out, struct kl_token *token,
+                                const struct kl_seal_domain *domain, const struct kl_key_version *k,
+                                struct kl_err *err)
+{
+    struct kl_token_request req = {.call = KL_CALL_WRAP,
+                                   .key = k->ref,
+                                   .input = domain->key.id,
+                                   .input_len = sizeof domain->key.id};
     KL_AUTO(secret) wrapped = NULL;
     uint64_t mechanism = 0;
-    if (k->token != token)
+    if (k->token != token && !on_home(k, token, &req.key))
         return kl_fail(err, KL_TOKEN_UNSUPPORTED, "backup",
                        "version %s is on token %s, outside of its vault's domain", k->version,
                        k->token_name);
@@ -117,28 +96,39 @@ static enum kl_code put_wrapped(struct kl_buf *out, struct kl_token *token,
     return code;
 }
 
-static enum kl_code put_blob(struct kl_buf *out, struct kl_token *token, const struct kl_vault *v,
-                             const struct copy *c, struct kl_err *err)
+enum kl_code kl_backup_finish(struct kl_buf *out, struct kl_token *token,
+                              const struct kl_seal_domain *domain, struct kl_err *err)
 {
-    uint8_t domain[KL_BACKUP_DOMAIN_LEN], seal[KL_BACKUP_MAC_LEN];
-    enum kl_code code = domain_id(token, domain, err);
-    if (code != KL_OK)
-        return code;
-    kl_backup_put_head(out, domain, v, c->versions[0]->name, c->count);
-    for (size_t i = 0; i < c->count && code == KL_OK; i++)
-        code = put_wrapped(out, token, c->versions[i], err);
+    uint8_t seal[KL_BACKUP_MAC_LEN];
     kl_backup_put_length(out);
-    if (code == KL_OK && !kl_buf_failed(out))
-        code = seal_of(token, out->bytes, out->len, seal, err);
+    if (kl_buf_failed(out))
+        return kl_fail(err, KL_TOO_BIG, "backup", "the backup is too big");
+    enum kl_code code = kl_domain_seal(token, domain, seal_label, out->bytes, out->len, seal, err);
     if (code == KL_OK)
         kl_buf_put(out, seal, sizeof seal);
-    return code;
+    return code == KL_OK && kl_buf_failed(out)
+               ? kl_fail(err, KL_TOO_BIG, "backup", "the backup is too big")
+               : code;
+}
+
+static enum kl_code put_blob(struct kl_buf *out, struct kl_token *token, const struct kl_vault *v,
+                             const struct copy *c, struct kl_seal_domain *ret_domain,
+                             struct kl_err *err)
+{
+    enum kl_code code = kl_domain_current(token, ret_domain, err);
+    if (code != KL_OK)
+        return code;
+    kl_backup_put_head(out, ret_domain->name, v, c->versions[0]->name, c->count);
+    for (size_t i = 0; i < c->count && code == KL_OK; i++)
+        code = put_wrapped(out, token, ret_domain, c->versions[i], err);
+    return code == KL_OK ? kl_backup_finish(out, token, ret_domain, err) : code;
 }
 
 enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *name,
                            struct kl_buf *ret, struct kl_err *err)
 {
     struct kl_token *token;
+    struct kl_seal_domain domain;
     struct kl_buf blob = KL_BUF_INIT(KL_BACKUP_BYTES_MAX);
     struct copy *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -147,9 +137,12 @@ enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *n
     if (code == KL_OK && c->count == 0)
         code = kl_key_missing(err, name);
     if (code == KL_OK)
-        code = kl_model_token_named(m, v->token_name, &token, err);
+        code = kl_vault_token(v, &token, err);
     if (code == KL_OK)
-        code = put_blob(&blob, token, v, c, err);
+        code = put_blob(&blob, token, v, c, &domain, err);
+    if (code == KL_OK)
+        code = kl_backup_note(m, v, c->versions[0]->name, &domain,
+                              (const uint8_t *)blob.bytes + blob.len - KL_BACKUP_MAC_LEN, err);
     if (code == KL_OK) {
         kl_buf_put(ret, blob.bytes, blob.len);
         if (kl_buf_failed(&blob) || kl_buf_failed(ret))
@@ -162,25 +155,10 @@ enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *n
 
 /* --- restore --- */
 
-static enum kl_code check_seal(struct kl_token *token, const struct kl_backup *b,
-                               struct kl_err *err)
-{
-    uint8_t domain[KL_BACKUP_DOMAIN_LEN], seal[KL_BACKUP_MAC_LEN];
-    enum kl_code code = domain_id(token, domain, err);
-    if (code != KL_OK)
-        return code;
-    if (CRYPTO_memcmp(domain, b->domain, sizeof domain) != 0)
-        return kl_fail(err, KL_BACKUP_DOMAIN, "backup", "the backup was not made in this domain");
-    code = seal_of(token, b->content.bytes, b->content.len, seal, err);
-    if (code == KL_OK && CRYPTO_memcmp(seal, b->mac, sizeof seal) != 0)
-        return kl_fail(err, KL_BACKUP_MALFORMED, "backup",
-                       "Backup blob contains invalid or corrupt version.");
-    return code;
-}
-
 /* The vault's labels decide, so their row is checked as well. */
-static enum kl_code check_scope(struct kl_model *m, struct kl_vault *v, const struct kl_backup *b,
-                                struct kl_err *err)
+enum kl_code kl_backup_check_scope(struct kl_model *m, const struct kl_vault *v,
+                                   const char *subscription, const char *geography,
+                                   struct kl_err *err)
 {
     KL_AUTO_PROTECTOR p = {NULL};
     struct kl_vault_row row;
@@ -191,28 +169,61 @@ static enum kl_code check_scope(struct kl_model *m, struct kl_vault *v, const st
         code = kl_protect_check_vault(&p, &row, err);
     if (code != KL_OK)
         return code;
-    if (strcmp(row.subscription, b->subscription) != 0 || strcmp(row.geography, b->geography) != 0)
+    if (strcmp(row.subscription, subscription) != 0 || strcmp(row.geography, geography) != 0)
         return kl_fail(err, KL_BACKUP_SCOPE, "backup",
                        "the backup belongs to another subscription or geography");
     return KL_OK;
+}
+
+enum kl_code kl_backup_open(struct kl_model *m, struct kl_vault *v, const void *blob, size_t n,
+                            struct kl_backup *ret, struct kl_seal_domain *ret_domain,
+                            struct kl_token **ret_token, struct kl_err *err)
+{
+    struct kl_token *token;
+    struct kl_backup b = {.versions = NULL};
+    enum kl_code code = kl_backup_decode(blob, n, &b, err);
+    if (code == KL_OK)
+        code = kl_vault_token(v, &token, err);
+    if (code == KL_OK)
+        code = kl_domain_named(token, b.domain, ret_domain, err);
+    if (code == KL_OK)
+        code = kl_domain_check_seal(token, ret_domain, seal_label, b.content.bytes, b.content.len,
+                                    b.mac, err);
+    if (code == KL_OK)
+        code = kl_backup_check_scope(m, v, b.subscription, b.geography, err);
+    if (code != KL_OK) {
+        kl_backup_done(&b);
+        return code;
+    }
+    *ret = b;
+    *ret_token = token;
+    return KL_OK;
+}
+
+void kl_backup_unwrap_request(const struct kl_backup_version *from, enum kl_token_call call,
+                              struct kl_token_request *ret)
+{
+    const struct kl_version_row *row = &from->row;
+    *ret = (struct kl_token_request){.call = call,
+                                     .spec = {.type = (enum kl_key_type)row->type,
+                                              .bits = (uint32_t)row->bits,
+                                              .curve = (enum kl_curve)row->curve,
+                                              .profile = KL_PROFILE_DOMAIN,
+                                              .may_decrypt = row->type == KL_KEY_RSA,
+                                              .may_sign = true},
+                                     .mechanism = from->mechanism,
+                                     .input = from->wrapped.bytes,
+                                     .input_len = from->wrapped.len};
+    kl_spki_hash(row->spki.bytes, row->spki.len, ret->key.spki_hash);
 }
 
 static enum kl_code unwrap(struct kl_birth *b, const struct kl_backup_version *from, size_t at,
                            const char *vault_name, struct kl_err *err)
 {
     const struct kl_version_row *row = &b->rows[at];
-    struct kl_token_request req = {.call = KL_CALL_UNWRAP,
-                                   .spec = {.type = (enum kl_key_type)row->type,
-                                            .bits = (uint32_t)row->bits,
-                                            .curve = (enum kl_curve)row->curve,
-                                            .profile = KL_PROFILE_DOMAIN,
-                                            .may_decrypt = row->type == KL_KEY_RSA,
-                                            .may_sign = true},
-                                   .mechanism = from->mechanism,
-                                   .input = from->wrapped.bytes,
-                                   .input_len = from->wrapped.len};
+    struct kl_token_request req;
+    kl_backup_unwrap_request(from, KL_CALL_UNWRAP, &req);
     memcpy(req.key.id, row->token_key, sizeof req.key.id);
-    memcpy(req.key.spki_hash, row->spki_hash, sizeof req.key.spki_hash);
     (void)snprintf(req.spec.label, sizeof req.spec.label, "%.24s/%.30s/%.6s", vault_name, b->name,
                    row->version);
     b->touched = at + 1;
@@ -253,14 +264,9 @@ enum kl_code kl_key_restore(struct kl_model *m, struct kl_vault *v, const void *
                             struct kl_key_version **ret, struct kl_err *err)
 {
     struct kl_token *token;
+    struct kl_seal_domain domain;
     struct kl_backup b = {.versions = NULL};
-    enum kl_code code = kl_backup_decode(blob, n, &b, err);
-    if (code == KL_OK)
-        code = kl_model_token_named(m, v->token_name, &token, err);
-    if (code == KL_OK)
-        code = check_seal(token, &b, err);
-    if (code == KL_OK)
-        code = check_scope(m, v, &b, err);
+    enum kl_code code = kl_backup_open(m, v, blob, n, &b, &domain, &token, err);
     struct kl_version_row *rows = code == KL_OK ? calloc(b.count, sizeof *rows) : NULL;
     if (code == KL_OK && rows == NULL)
         code = kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for a restore");
@@ -269,10 +275,13 @@ enum kl_code kl_key_restore(struct kl_model *m, struct kl_vault *v, const void *
                                  .vault_id = v->id,
                                  .name = b.name,
                                  .token = token,
+                                 .vouching = v->token_name,
                                  .rows = rows,
                                  .count = b.count,
                                  .name_must_be_free = true};
         code = restore_rows(&birth, &b, v->name, ret, err);
+        if (code == KL_OK)
+            code = kl_home_settle(m, v, birth.object.id, ret, err);
     }
     free(rows);
     kl_backup_done(&b);

@@ -38,8 +38,8 @@ static void retire(struct kl_birth *b)
 
 /* --- begin --- */
 
-static enum kl_code vault_must_be_active(struct kl_store_session *t, const char *vault_id,
-                                         struct kl_err *err)
+enum kl_code kl_vault_must_be_active(struct kl_store_session *t, const char *vault_id,
+                                     struct kl_err *err)
 {
     struct kl_vault_copy v;
     if (vault_id[0] == '\0')
@@ -56,10 +56,7 @@ static enum kl_code vault_must_be_active(struct kl_store_session *t, const char 
 static enum kl_code refuse_name(const struct kl_birth *b, enum kl_code why, struct kl_err *err)
 {
     if (why == KL_NAME_DELETED)
-        return kl_fail(err, why, "key",
-                       "Key %s is currently in a deleted but recoverable state, and its name "
-                       "cannot be reused; in this state, the key can only be recovered or purged.",
-                       b->name);
+        return kl_object_held(KL_KIND_KEY, b->name, err);
     if (why != KL_OK)
         return kl_fail(err, why, "key", "key %s is in no state to get a version", b->name);
     return kl_fail(err, KL_CONFLICT, "key", "A key named %s already exists.", b->name);
@@ -79,12 +76,12 @@ static enum kl_code insert_object(struct kl_birth *b, struct kl_store_session *t
 static enum kl_code claim_name(struct kl_birth *b, struct kl_store_session *t, struct kl_err *err)
 {
     enum kl_life next;
-    enum kl_code code = kl_object_read(t, b->vault_id, b->name, &b->object, err);
+    enum kl_code code = kl_object_read(t, b->vault_id, KL_KIND_KEY, b->name, &b->object, err);
     if (code == KL_NOT_FOUND)
         return insert_object(b, t, err);
     if (code != KL_OK)
         return code;
-    code = kl_life_next(false, (enum kl_life)b->object.state, KL_EVENT_READY, &next);
+    code = kl_life_next(KL_KIND_KEY, (enum kl_life)b->object.state, KL_EVENT_READY, &next);
     if (code != KL_OK || b->name_must_be_free)
         return refuse_name(b, code, err);
     return KL_OK;
@@ -115,7 +112,7 @@ enum kl_code kl_birth_begin(struct kl_birth *b, struct kl_err *err)
     announce(b);
     code = kl_store_begin(b->m->store, true, &t, err);
     if (code == KL_OK)
-        code = vault_must_be_active(t, b->vault_id, err);
+        code = kl_vault_must_be_active(t, b->vault_id, err);
     if (code == KL_OK)
         code = claim_name(b, t, err);
     if (code == KL_OK)
@@ -132,6 +129,30 @@ enum kl_code kl_birth_begin(struct kl_birth *b, struct kl_err *err)
 
 /* --- ready --- */
 
+/* Of the token that has the versions, and of the vault's, which is the same one most of the time.
+ */
+struct protectors {
+    struct kl_protector versions, vault;
+    const struct kl_protector *object;
+};
+
+static enum kl_code protectors_open(const struct kl_birth *b, struct protectors *p,
+                                    struct kl_err *err)
+{
+    enum kl_code code = kl_protect_open(b->m, b->token->name, &p->versions, err);
+    p->object = &p->versions;
+    if (code != KL_OK || b->vouching == NULL || strcmp(b->vouching, b->token->name) == 0)
+        return code;
+    p->object = &p->vault;
+    return kl_protect_open(b->m, b->vouching, &p->vault, err);
+}
+
+static void protectors_close(struct protectors *p)
+{
+    kl_protect_close(&p->versions);
+    kl_protect_close(&p->vault);
+}
+
 static enum kl_code wake_object(struct kl_birth *b, struct kl_store_session *t,
                                 const struct kl_protector *p, struct kl_err *err)
 {
@@ -141,7 +162,7 @@ static enum kl_code wake_object(struct kl_birth *b, struct kl_store_session *t,
         kl_store_one(t, KL_Q_OBJECT_BY_ID, KL_ARGS(KL_ARG_INT(id)), &b->object, err);
     if (code != KL_OK)
         return code;
-    code = kl_life_next(false, (enum kl_life)b->object.state, KL_EVENT_READY, &next);
+    code = kl_life_next(KL_KIND_KEY, (enum kl_life)b->object.state, KL_EVENT_READY, &next);
     if (code != KL_OK)
         return refuse_name(b, code, err);
     if (b->object.state == (int64_t)next)
@@ -173,17 +194,17 @@ static enum kl_code rows_ready(struct kl_birth *b, struct kl_store_session *t,
     return code;
 }
 
-static enum kl_code write_ready(struct kl_birth *b, const struct kl_protector *p,
+static enum kl_code write_ready(struct kl_birth *b, const struct protectors *p,
                                 struct kl_key_version *k, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
     enum kl_code code = kl_store_begin(b->m->store, true, &t, err);
     if (code == KL_OK)
-        code = vault_must_be_active(t, b->vault_id, err);
+        code = kl_vault_must_be_active(t, b->vault_id, err);
     if (code == KL_OK)
-        code = wake_object(b, t, p, err);
+        code = wake_object(b, t, p->object, err);
     if (code == KL_OK)
-        code = rows_ready(b, t, p, err);
+        code = rows_ready(b, t, &p->versions, err);
     if (code != KL_OK)
         return code;
     code = kl_model_commit(b->m, t, err);
@@ -211,9 +232,9 @@ static enum kl_code look_again(struct kl_birth *b, enum kl_code code)
 
 enum kl_code kl_birth_ready(struct kl_birth *b, struct kl_key_version **ret, struct kl_err *err)
 {
-    KL_AUTO_PROTECTOR p = {NULL};
+    struct protectors p = {.versions = {NULL}};
     KL_AUTO(key_version) k = NULL;
-    enum kl_code code = kl_protect_open(b->m, b->token->name, &p, err);
+    enum kl_code code = protectors_open(b, &p, err);
     if (code == KL_OK)
         code = kl_snapshot_version(b->m, &b->object, &b->rows[b->count - 1], &k, err);
     if (code == KL_OK) {
@@ -223,6 +244,7 @@ enum kl_code kl_birth_ready(struct kl_birth *b, struct kl_key_version **ret, str
         if (code != KL_OK)
             code = look_again(b, code);
     }
+    protectors_close(&p);
     if (code != KL_OK) {
         kl_birth_undo(b);
         return code;
@@ -233,6 +255,11 @@ enum kl_code kl_birth_ready(struct kl_birth *b, struct kl_key_version **ret, str
 }
 
 /* --- undo --- */
+
+bool kl_birth_owns(int64_t origin)
+{
+    return origin != KL_ORIGIN_ATTACHED;
+}
 
 enum kl_code kl_birth_destroy(struct kl_token *token, const uint8_t id[static KL_KEY_ID_LEN],
                               struct kl_err *err)
@@ -254,7 +281,8 @@ static enum kl_code destroy_objects(struct kl_birth *b, struct kl_err *err)
 {
     enum kl_code code = KL_OK;
     for (size_t i = 0; i < b->touched && code == KL_OK; i++)
-        code = kl_birth_destroy(b->token, b->rows[i].token_key, err);
+        if (kl_birth_owns(b->rows[i].origin))
+            code = kl_birth_destroy(b->token, b->rows[i].token_key, err);
     return code;
 }
 

@@ -2,6 +2,7 @@
 #include "keyvault/model/birth.h"
 
 #include "base/clock.h"
+#include "keyvault/model/home.h"
 #include "keyvault/model/key.h"
 #include "keyvault/model/softdelete.h"
 
@@ -91,7 +92,7 @@ enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *n
         return kl_fail(err, KL_BAD_INPUT, "name", "the key name must match ^[0-9a-zA-Z-]{1,127}$");
     enum kl_code code = kl_key_ops_fit(spec.type, how->ops, err);
     if (code == KL_OK)
-        code = kl_model_token_named(m, v->token_name, &token, err);
+        code = kl_vault_token(v, &token, err);
     if (code != KL_OK)
         return code;
     if (spec.profile == 0)
@@ -100,11 +101,13 @@ enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *n
      * allows. */
     spec.may_decrypt = spec.type == KL_KEY_RSA;
     spec.may_sign = true;
-    fill_row(how, &spec, v->token_name, &row);
+    fill_row(how, &spec, token->name, &row);
     (void)snprintf(spec.label, sizeof spec.label, "%.24s/%.30s/%.6s", v->name, name, row.version);
     struct kl_birth b = {
-        .m = m, .vault_id = v->id, .name = name, .token = token, .rows = &row, .count = 1};
-    return make(&b, &spec, ret, err);
+        .m = m, .vault_id = v->id, .name = name, .token = token, .vouching = v->token_name,
+        .rows = &row, .count = 1};
+    code = make(&b, &spec, ret, err);
+    return code == KL_OK ? kl_home_settle(m, v, b.object.id, ret, err) : code;
 }
 
 enum kl_code kl_key_rotate(struct kl_model *m, struct kl_vault *v, const char *name,
@@ -125,35 +128,75 @@ enum kl_code kl_key_rotate(struct kl_model *m, struct kl_vault *v, const char *n
     return kl_key_create(m, v, old->name, &how, ret, err);
 }
 
-static enum kl_code find_system_key(struct kl_model *m, const char *purpose,
+static enum kl_code find_system_key(struct kl_model *m, const char *purpose, const char *version,
                                     struct kl_key_version **ret, struct kl_err *err)
 {
+    size_t count = 0;
     KL_AUTO(store_session) t = NULL;
     struct kl_object_row object;
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_object_read(t, "", purpose, &object, err);
+        code = kl_object_read(t, "", KL_KIND_KEY, purpose, &object, err);
     if (code == KL_OK && object.state != KL_LIFE_ACTIVE)
         code = KL_NOT_FOUND;
-    return code == KL_OK ? kl_snapshot_newest(m, t, &object, ret, err) : code;
+    if (code != KL_OK)
+        return code;
+    if (version == NULL)
+        return kl_snapshot_newest(m, t, &object, ret, err);
+    code = kl_snapshot_versions(m, t, &object, KL_Q_VERSION_GET,
+                                KL_ARGS(KL_ARG_INT(object.id), KL_ARG_TEXT(version)), ret, 1,
+                                &count, err);
+    if (code == KL_OK && count == 0)
+        code = kl_fail(err, KL_NOT_FOUND, "store", "no version %s of %s", version, purpose);
+    return code;
+}
+
+enum kl_code kl_system_key_version(struct kl_model *m, const char *purpose, const char *version,
+                                   struct kl_key_version **ret, struct kl_err *err)
+{
+    return find_system_key(m, purpose, version, ret, err);
+}
+
+/* Then it is copied to all of them, so that the service outlives the loss of one. */
+static bool several_homes(const struct kl_model *m, struct kl_token *token)
+{
+    struct kl_token_status status;
+    kl_token_status(token, &status);
+    return m->token_count > 1 && status.caps.domain_wrap != 0;
+}
+
+static enum kl_code make_system_key(struct kl_model *m, struct kl_token *token,
+                                    const char *purpose, const struct kl_key_spec *spec,
+                                    struct kl_key_version **ret, struct kl_err *err)
+{
+    struct kl_version_row row;
+    struct kl_key_spec own = *spec;
+    /* one purpose, one use */
+    struct kl_key_create how = {.attrs = {.enabled = true},
+                                .ops = spec->may_decrypt ? KL_OP_WRAP | KL_OP_UNWRAP
+                                                         : KL_OP_SIGN | KL_OP_VERIFY};
+    own.profile = several_homes(m, token) ? KL_PROFILE_DOMAIN : KL_PROFILE_FIXED;
+    own.may_sign = !spec->may_decrypt;
+    fill_row(&how, &own, token->name, &row);
+    (void)snprintf(own.label, sizeof own.label, "kluis/%.40s", purpose);
+    struct kl_birth b = {
+        .m = m, .vault_id = "", .name = purpose, .token = token, .rows = &row, .count = 1};
+    return make(&b, &own, ret, err);
 }
 
 enum kl_code kl_model_system_key(struct kl_model *m, struct kl_token *token, const char *purpose,
                                  const struct kl_key_spec *spec, struct kl_key_version **ret,
                                  struct kl_err *err)
 {
-    enum kl_code code = find_system_key(m, purpose, ret, err);
-    if (code != KL_NOT_FOUND)
-        return code;
-    struct kl_version_row row;
-    struct kl_key_spec own = *spec;
-    struct kl_key_create how = {.attrs = {.enabled = true}, .ops = KL_OP_SIGN | KL_OP_VERIFY};
-    own.profile = KL_PROFILE_FIXED;
-    own.may_decrypt = false;
-    own.may_sign = true;
-    fill_row(&how, &own, token->name, &row);
-    (void)snprintf(own.label, sizeof own.label, "kluis/%.40s", purpose);
-    struct kl_birth b = {
-        .m = m, .vault_id = "", .name = purpose, .token = token, .rows = &row, .count = 1};
-    return make(&b, &own, ret, err);
+    KL_AUTO(key_version) k = NULL;
+    enum kl_code code = find_system_key(m, purpose, NULL, &k, err);
+    if (code == KL_NOT_FOUND)
+        code = make_system_key(m, token, purpose, spec, &k, err);
+    if (code == KL_OK && kl_home_spread_own(m, k) > 0) {
+        kl_key_version_unref(kl_take(k));
+        code = find_system_key(m, purpose, NULL, &k, err);
+    }
+    if (code == KL_OK)
+        *ret = kl_take(k);
+    return code;
 }

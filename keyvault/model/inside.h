@@ -1,15 +1,18 @@
 /* What the files of the model share. Private to keyvault/model.
  *
  * Locks, in the order they may be taken: reconciling -> births.lock -> store session -> world ->
- * cache stripes; clock.lock is a leaf. No token is called with any of them held but `reconciling`.
+ * directory -> cache stripes; clock.lock and that of the vault keys are leaves. No token is called
+ * with any of them held but `reconciling`.
  */
 #ifndef KL_KEYVAULT_MODEL_INSIDE_H
 #define KL_KEYVAULT_MODEL_INSIDE_H
 
 #include "keyvault/model/cache.h"
+#include "keyvault/model/directory.h"
 #include "keyvault/model/model.h"
 #include "keyvault/model/protect.h"
 #include "keyvault/model/trusted_clock.h"
+#include "keyvault/model/vault_key.h"
 #include "keyvault/store/store.h"
 
 #include <pthread.h>
@@ -24,8 +27,6 @@ struct kl_lists {
     size_t vault_count, vault_room;
     struct kl_host *hosts; /* of active vaults, sorted */
     size_t host_count, host_room;
-    struct kl_principal *principals; /* by name */
-    size_t principal_count, principal_room;
 };
 
 /** Everything that is answered without the store, apart from keys. Changed under `lock` by the
@@ -36,19 +37,23 @@ struct kl_world {
 };
 
 struct kl_birth;
+struct kl_move_in;
 
 struct kl_model {
     struct kl_store *store;
     struct kl_token **tokens;
     size_t token_count;
     struct kl_world world;
+    struct kl_directory directory;
     struct kl_cache *cache;
+    struct kl_vault_keys *vault_keys;
     struct kl_trusted_clock clock;
     char tenant[KL_UUID_LEN + 1];
     pthread_mutex_t reconciling;
     struct {
         pthread_mutex_t lock;
-        struct kl_birth *first; /* creations under way: their CREATING rows are not a crash's */
+        struct kl_birth *first;    /* creations under way: their CREATING rows are not a crash's */
+        struct kl_move_in *moving; /* the same for further homes */
     } births;
 };
 
@@ -65,6 +70,19 @@ enum kl_code kl_model_commit(struct kl_model *m, struct kl_store_session *t,
                              struct kl_err *err) KL_MUST_USE;
 /** Upper case of an object's name; `out` has the room of a row's name. */
 void kl_model_fold(const char *name, char *out, size_t room);
+
+/* --- birth.c --- */
+
+/** KL_VAULT_NOT_FOUND unless the vault is active as the session sees it, or `vault_id` is "" (the
+ * service's own keys). */
+enum kl_code kl_vault_must_be_active(struct kl_store_session *t, const char *vault_id,
+                                     struct kl_err *err) KL_MUST_USE;
+
+/* --- create.c --- */
+
+/** One version of a key of the service itself. KL_NOT_FOUND. */
+enum kl_code kl_system_key_version(struct kl_model *m, const char *purpose, const char *version,
+                                   struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
 
 /* --- snapshot.c --- */
 
@@ -96,14 +114,22 @@ enum kl_code kl_vault_copy_read(struct kl_store_session *t, enum kl_store_query 
                                 const char *key, struct kl_vault_copy *ret,
                                 struct kl_err *err) KL_MUST_USE;
 void kl_vault_copy_done(struct kl_vault_copy *c);
+/** The row of an active vault, by name. KL_VAULT_NOT_FOUND. */
+enum kl_code kl_vault_active_row(struct kl_store_session *t, const char *name,
+                                 struct kl_vault_copy *ret, struct kl_err *err) KL_MUST_USE;
+/** Commit a change of a vault or of who may what in it, and show it; *ret may be NULL. */
+enum kl_code kl_vault_commit(struct kl_model *m, struct kl_store_session *t, const char *id,
+                             struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
 /** Write the changeable columns and the MAC. */
 enum kl_code kl_vault_row_write(struct kl_store_session *t, const struct kl_vault_row *row,
                                 struct kl_err *err) KL_MUST_USE;
 enum kl_code kl_object_row_write(struct kl_store_session *t, const struct kl_object_row *row,
                                  struct kl_err *err) KL_MUST_USE;
-/** The object that holds this name in the vault, in any state but purged. KL_NOT_FOUND. */
-enum kl_code kl_object_read(struct kl_store_session *t, const char *vault_id, const char *name,
-                            struct kl_object_row *ret, struct kl_err *err) KL_MUST_USE;
+/** The object of this kind that holds this name in the vault, in any state but purged.
+ * KL_NOT_FOUND. */
+enum kl_code kl_object_read(struct kl_store_session *t, const char *vault_id, enum kl_kind kind,
+                            const char *name, struct kl_object_row *ret,
+                            struct kl_err *err) KL_MUST_USE;
 
 /* --- world.c --- */
 
@@ -114,8 +140,6 @@ enum kl_code kl_world_reserve(struct kl_world *w, struct kl_err *err) KL_MUST_US
 /** Show this vault in place of the one with its id; takes the reference. */
 void kl_world_put_vault(struct kl_world *w, struct kl_vault *v);
 void kl_world_drop_vault(struct kl_world *w, const char *id);
-void kl_world_put_principal(struct kl_world *w, const struct kl_principal *p);
-void kl_world_drop_principal(struct kl_world *w, const char *object_id);
 /** Read all from the store, replacing what is there only when everything could be read. The session
  * must be a write session once there are other threads: else what they publish meanwhile would be
  * lost. */

@@ -10,6 +10,7 @@
 #define KL_KEYVAULT_MODEL_H
 
 #include "keyvault/model/object.h"
+#include "keyvault/model/principal.h"
 
 struct kl_model;
 struct kl_store_ops;
@@ -35,8 +36,8 @@ enum kl_code kl_model_set_tenant(struct kl_model *m, const char *tenant,
                                  struct kl_err *err) KL_MUST_USE;
 
 /** A key that the service itself uses ("issuer": JWT signatures, "audit": checkpoints), generated
- * on `token` (profile fixed, sign only) the first time. *ret is a snapshot like any key version
- * (name = purpose). Job thread. */
+ * on `token` (profile fixed; spec->may_decrypt: wraps and unwraps only, else signs only) the first
+ * time. *ret is a snapshot like any key version (name = purpose). Job thread. */
 enum kl_code kl_model_system_key(struct kl_model *m, struct kl_token *token, const char *purpose,
                                  const struct kl_key_spec *spec, struct kl_key_version **ret,
                                  struct kl_err *err) KL_MUST_USE;
@@ -54,42 +55,12 @@ enum kl_code kl_model_mark_get(struct kl_model *m, char **ret, struct kl_err *er
 enum kl_code kl_model_mark_put(struct kl_model *m, const char *text,
                                struct kl_err *err) KL_MUST_USE;
 
-/* --- principals --- */
-
-enum kl_role { KL_ROLE_ADMINISTRATOR = 1, KL_ROLE_AUDITOR = 2 }; /* bits */
-
-struct kl_principal {
-    char object_id[KL_UUID_LEN + 1], client_id[KL_UUID_LEN + 1];
-    char name[128];
-    unsigned roles;
-    bool disabled;
-    int64_t created;
-    uint8_t secret_salt[16], secret_hash[32]; /* SHA-256(salt || secret): secrets are 256 random
-                                                 bits of ours, never a human's choice */
-};
-
-/** Make a principal with a fresh client secret (43 base64url characters) into *ret_secret.
- * KL_EXISTS for a taken name. */
-enum kl_code kl_principal_create(struct kl_model *m, const char *name, unsigned roles,
-                                 struct kl_principal *ret, struct kl_secret **ret_secret,
-                                 struct kl_err *err) KL_MUST_USE;
-/** By client id, object id or name. KL_NOT_FOUND. From memory. */
-enum kl_code kl_principal_find(struct kl_model *m, const char *any, struct kl_principal *ret,
-                               struct kl_err *err) KL_MUST_USE;
-/** All, by name; *ret malloc'd array. */
-enum kl_code kl_principal_list(struct kl_model *m, struct kl_principal **ret, size_t *ret_count,
-                               struct kl_err *err) KL_MUST_USE;
-/** Removes it and its policies. The last administrator cannot be removed (KL_CONFLICT). */
-enum kl_code kl_principal_delete(struct kl_model *m, const char *object_id,
-                                 struct kl_err *err) KL_MUST_USE;
-/** Constant-time check of a presented secret. */
-bool kl_principal_secret_ok(const struct kl_principal *p, struct kl_secret *secret);
-
 /* --- vaults --- */
 
 struct kl_vault_spec {
     const char *name, *subscription, *geography, *location; /* labels may be NULL: "default" */
-    const char *token_name;                                 /* NULL = the first configured */
+    const char *token_names[KL_HOMES_MAX]; /* homes of its keys, the most preferred first */
+    size_t token_count;                    /* 0 = the first configured */
     enum kl_profile profile; /* 0 = domain-backed where the token can, else fixed */
     int retention_days;      /* 0 = 90 */
     bool purge_protection;
@@ -111,10 +82,19 @@ enum kl_code kl_vault_by_host(struct kl_model *m, const char *host, struct kl_va
 /** By name, any case; one in this state. KL_VAULT_NOT_FOUND. From memory. */
 enum kl_code kl_vault_by_name(struct kl_model *m, const char *name, enum kl_object_state state,
                               struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
+/** Where a new key of the vault is made: its first home that is ready, else the first of all, whose
+ * answer then says what is wrong. KL_TOKEN_UNAVAILABLE when none is configured. */
+enum kl_code kl_vault_token(const struct kl_vault *v, struct kl_token **ret,
+                            struct kl_err *err) KL_MUST_USE;
 /** All of one state, by name; malloc'd array of references, free with kl_vault_list_free. */
 enum kl_code kl_vault_list(struct kl_model *m, enum kl_object_state state, struct kl_vault ***ret,
                            size_t *ret_count, struct kl_err *err) KL_MUST_USE;
 void kl_vault_list_free(struct kl_vault **list, size_t count);
+/** Change the homes of new keys. What there is gets copies on the tokens that are new in the list;
+ * nothing is removed from one that leaves it. KL_VAULT_NOT_FOUND, KL_BAD_INPUT, KL_TOKEN_*. */
+enum kl_code kl_vault_set_homes(struct kl_model *m, const char *name, const char *const *token_names,
+                                size_t count, struct kl_vault **ret,
+                                struct kl_err *err) KL_MUST_USE;
 /** Purge protection on (one-way) and tags; NULL = unchanged. */
 enum kl_code kl_vault_update(struct kl_model *m, const char *name, const bool *purge_protection,
                              const char *tags_json, struct kl_vault **ret,
@@ -134,6 +114,16 @@ enum kl_code kl_policy_put(struct kl_model *m, const char *vault_name,
                            const struct kl_policy *policy, struct kl_err *err) KL_MUST_USE;
 enum kl_code kl_policy_delete(struct kl_model *m, const char *vault_name, const char *object_id,
                               struct kl_err *err) KL_MUST_USE;
+
+/** Give a role (an id of keyvault/auth/roles.c) in an active vault; take it away. They count where
+ * kl_vault_set_rbac has said that roles decide. KL_VAULT_NOT_FOUND; KL_EXISTS, KL_NOT_FOUND. */
+enum kl_code kl_assignment_add(struct kl_model *m, const char *vault_name, const char *object_id,
+                               const char *role, struct kl_assignment *ret,
+                               struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_assignment_delete(struct kl_model *m, const char *vault_name, const char *id,
+                                  struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_vault_set_rbac(struct kl_model *m, const char *name, bool rbac,
+                               struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
 
 /* --- keys --- */
 
@@ -213,12 +203,30 @@ enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *n
  * deleted key). All or nothing. */
 enum kl_code kl_key_restore(struct kl_model *m, struct kl_vault *v, const void *blob, size_t n,
                             struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
+/** The same backup under the current domain key of the vault's token, appended to *ret: re-wrapped on
+ * the token, nothing restored. *ret_moved = false: it is there already, and came back as it is; that is
+ * also how a caller says that the new bytes have been stored. Errors as kl_key_restore but for the
+ * name. */
+enum kl_code kl_key_reseal(struct kl_model *m, struct kl_vault *v, const void *blob, size_t n,
+                           struct kl_buf *ret, bool *ret_moved, struct kl_err *err) KL_MUST_USE;
+
+#define KL_DOMAIN_KEYS_MOST 16
+struct kl_domain_key_state {
+    struct kl_token_domain key;
+    char name[65];   /* as its backups name it, hex */
+    int64_t backups; /* objects whose newest known backup needs it */
+};
+/** The domain keys of a token into ret[KL_DOMAIN_KEYS_MOST], oldest first. Token calls. */
+enum kl_code kl_domain_states(struct kl_model *m, struct kl_token *token,
+                              struct kl_domain_key_state *ret, size_t *ret_count,
+                              struct kl_err *err) KL_MUST_USE;
 
 /* --- housekeeping --- */
 
 struct kl_reconcile_report {
     unsigned rolled_back; /* creations that a crash interrupted; none was acknowledged */
     unsigned purges_finished;
+    unsigned copied; /* keys that got a home which they lacked */
     unsigned
         missing_on_token; /* READY rows whose private half is not there: alarmed, never removed */
     unsigned unknown_on_token; /* private keys that no row names: reported, never removed */

@@ -16,8 +16,11 @@ void kl_vault_unref(struct kl_vault *v)
     free(v->geography);
     free(v->location);
     free(v->token_name);
+    for (size_t i = 0; i < v->home_count; i++)
+        free(v->homes[i].token_name);
     free(v->tags_json);
     free(v->policies);
+    free(v->assignments);
     free(v);
 }
 
@@ -33,6 +36,9 @@ void kl_key_version_unref(struct kl_key_version *k)
         return;
     free(k->tags_json);
     free(k->token_name);
+    for (size_t i = 0; i < k->home_count; i++)
+        free(k->homes[i].token_name);
+    free(k->homes);
     free(k->spki);
     EVP_PKEY_free(k->public_key);
     free(k);

@@ -16,6 +16,7 @@
 #define KL_VERSION_LEN    32  /* lower-case hex digits */
 #define KL_HOST_MAX       253
 #define KL_MAX_ORIGINS    8
+#define KL_HOMES_MAX      8 /* tokens that one key may be on */
 
 /** JSON Web Key operations of a key (RFC 7517 section 4.3 words), as bits. */
 enum kl_key_op {
@@ -41,12 +42,29 @@ struct kl_policy {
     uint64_t allowed[KL_PERM_KINDS]; /* bits of enum kl_permission of that kind */
 };
 
+/** A role that a principal or group has in a vault. */
+struct kl_assignment {
+    char id[KL_UUID_LEN + 1], object_id[KL_UUID_LEN + 1];
+    char role[KL_UUID_LEN + 1]; /* of keyvault/auth/roles.c */
+    int64_t created;            /* unix seconds */
+};
+
 struct kl_origin {
     char host[KL_HOST_MAX + 1]; /* lower case, IPv6 without brackets */
     uint16_t port;
 };
 
 enum kl_object_state { KL_STATE_ACTIVE, KL_STATE_DELETED };
+
+/** What a name in a vault stands for: each kind has names of its own. Stored: append only, before
+ * KL_KIND_COUNT. */
+enum kl_kind { KL_KIND_KEY, KL_KIND_SECRET, KL_KIND_COUNT, KL_KIND_VAULT = KL_KIND_COUNT };
+
+/** A token that a vault's keys live on. */
+struct kl_vault_home {
+    char *token_name;
+    struct kl_token *token; /* NULL when the configuration lacks it */
+};
 
 struct kl_vault {
     atomic_int refs;
@@ -56,8 +74,10 @@ struct kl_vault {
     struct kl_origin origins[KL_MAX_ORIGINS];
     size_t origin_count;
     char *subscription, *geography, *location; /* labels, never NULL */
-    char *token_name;
+    char *token_name;         /* vouches for the vault's rows; fixed at creation */
     struct kl_token *token;   /* NULL when the configuration lacks token_name */
+    struct kl_vault_home homes[KL_HOMES_MAX]; /* where new keys go, in order of preference */
+    size_t home_count;                        /* at least 1 */
     enum kl_profile profile;  /* default of new keys, fixed at creation */
     int retention_days;       /* 7 … 90, fixed at creation */
     bool purge_protection;    /* one-way */
@@ -66,11 +86,30 @@ struct kl_vault {
     char *tags_json;            /* JSON object text or NULL */
     struct kl_policy *policies; /* sorted by object_id */
     size_t policy_count;
+    bool rbac; /* role assignments decide instead of the policies */
+    struct kl_assignment *assignments; /* likewise sorted */
+    size_t assignment_count;
 };
 
 struct kl_key_attrs {
     bool enabled, has_nbf, has_exp;
     int64_t nbf, exp; /* unix seconds */
+};
+
+/** How a key came to its token. Stored: append only. */
+enum kl_key_origin {
+    KL_ORIGIN_MADE,     /* generated there */
+    KL_ORIGIN_ATTACHED, /* was there, made by somebody else */
+    KL_ORIGIN_SOFTWARE, /* imported; has been in the memory of a machine */
+    KL_ORIGIN_BYOK,     /* imported under a key of the token and unwrapped inside it */
+    KL_ORIGIN_COUNT
+};
+
+/** The same private key, as one token has it. */
+struct kl_home {
+    char *token_name;
+    struct kl_token *token; /* NULL when the configuration lacks it */
+    struct kl_key_ref ref;
 };
 
 struct kl_key_version {
@@ -90,6 +129,11 @@ struct kl_key_version {
     char *token_name;
     struct kl_token *token; /* NULL when the configuration lacks it */
     struct kl_key_ref ref;
+    struct kl_home *homes; /* all homes in the vault's order; NULL when `token` is the only one */
+    size_t home_count;
+    int64_t seq;               /* its number in the store */
+    enum kl_key_origin origin; /* of the private key */
+    bool keep;                 /* a purge leaves the token object alone */
     bool restored; /* came from a backup blob: provenance ends there */
     uint8_t *spki; /* DER */
     size_t spki_len;

@@ -1,7 +1,9 @@
 #include "keyvault/model/protect.h"
 
 #include "base/log.h"
+#include "keyvault/model/escrow.h"
 #include "keyvault/model/inside.h"
+#include "keyvault/model/kind.h"
 
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
@@ -9,7 +11,7 @@
 
 static const char key_label[] = "kluis row protection key 1";
 
-static enum kl_code ask(struct kl_token *t, struct kl_secret **ret, struct kl_err *err)
+enum kl_code kl_protect_ask(struct kl_token *t, struct kl_secret **ret, struct kl_err *err)
 {
     struct kl_token_request req = {
         .call = KL_CALL_MAC, .input = key_label, .input_len = sizeof key_label - 1};
@@ -24,19 +26,32 @@ static enum kl_code ask(struct kl_token *t, struct kl_secret **ret, struct kl_er
     return KL_OK;
 }
 
+/* A token that is away: another one may have its row key in escrow. */
+static enum kl_code ask_or_escrow(const struct kl_model *m, struct kl_token *t,
+                                  struct kl_secret **ret, struct kl_err *err)
+{
+    struct kl_err unused;
+    enum kl_code code = kl_protect_ask(t, ret, err);
+    bool away = code == KL_TOKEN_UNAVAILABLE || code == KL_TOKEN_PIN;
+    return away && kl_escrow_get(m, t->name, ret, &unused) == KL_OK ? KL_OK : code;
+}
+
 enum kl_code kl_protect_open(const struct kl_model *m, const char *token_name,
                              struct kl_protector *ret, struct kl_err *err)
 {
     struct kl_secret *key = NULL;
+    struct kl_err unused;
     enum kl_code code = KL_TOKEN_UNSUPPORTED;
     if (token_name != NULL) {
         struct kl_token *own;
         code = kl_model_token_named(m, token_name, &own, err);
         if (code == KL_OK)
-            code = ask(own, &key, err);
+            code = ask_or_escrow(m, own, &key, err);
+        else if (kl_escrow_get(m, token_name, &key, &unused) == KL_OK)
+            code = KL_OK;
     }
     for (size_t i = 0; i < m->token_count && code == KL_TOKEN_UNSUPPORTED; i++)
-        code = ask(m->tokens[i], &key, err);
+        code = ask_or_escrow(m, m->tokens[i], &key, err);
     if (code != KL_OK && code != KL_TOKEN_UNSUPPORTED)
         return code;
     ret->key = key;
@@ -100,6 +115,12 @@ static enum kl_code vault_mac(const struct kl_protector *p, const struct kl_vaul
     put_number(&b, row->deleted_at);
     put_number(&b, row->purge_at);
     put_number(&b, row->deleted_elapsed);
+    if (row->homes[0] != '\0') { /* rows of before have none */
+        put_text(&b, "homes");
+        put_text(&b, row->homes);
+    }
+    if (row->rbac != 0)
+        put_text(&b, "rbac");
     return mac_of(p, &b, ret, err);
 }
 
@@ -107,7 +128,14 @@ static enum kl_code object_mac(const struct kl_protector *p, const struct kl_obj
                                uint8_t ret[static KL_ROW_MAC], struct kl_err *err)
 {
     struct kl_buf b = KL_BUF_INIT(4096);
-    put_text(&b, "object 1");
+    /* Rows of before there were other kinds than keys keep their MAC. */
+    if (row->kind == KL_KIND_KEY && row->managed == 0) {
+        put_text(&b, "object 1");
+    } else {
+        put_text(&b, "object 2");
+        put_number(&b, row->kind);
+        put_number(&b, row->managed);
+    }
     put_number(&b, row->id);
     put_text(&b, row->vault_id);
     put_text(&b, row->name);
@@ -132,6 +160,10 @@ static enum kl_code version_mac(const struct kl_protector *p, const char *label,
     put_text(&b, row->token);
     kl_buf_put(&b, row->token_key, sizeof row->token_key);
     kl_buf_put(&b, row->spki_hash, sizeof row->spki_hash);
+    if (row->origin != 0 || row->keep != 0) { /* rows of before have neither */
+        put_number(&b, row->origin);
+        put_number(&b, row->keep);
+    }
     return mac_of(p, &b, ret, err);
 }
 
@@ -148,11 +180,13 @@ enum kl_code kl_protect_object(const struct kl_protector *p, struct kl_object_ro
 }
 
 static const char made[] = "version 1", creating[] = "creating 1";
+static const char home[] = "home 1", moving_in[] = "home creating 1";
 
 enum kl_code kl_protect_version(const struct kl_protector *p, struct kl_version_row *row,
                                 struct kl_err *err)
 {
-    struct kl_token_key_row same = {.seq = row->seq, .object = row->object};
+    struct kl_token_key_row same = {
+        .seq = row->seq, .object = row->object, .origin = row->origin, .keep = row->keep};
     memcpy(same.version, row->version, sizeof same.version);
     memcpy(same.token, row->token, sizeof same.token);
     memcpy(same.token_key, row->token_key, sizeof same.token_key);
@@ -164,11 +198,23 @@ enum kl_code kl_protect_version(const struct kl_protector *p, struct kl_version_
 enum kl_code kl_protect_creating(const struct kl_protector *p, struct kl_version_row *row,
                                  struct kl_err *err)
 {
-    struct kl_token_key_row same = {.seq = 0, .object = row->object};
+    struct kl_token_key_row same = {
+        .seq = 0, .object = row->object, .origin = row->origin, .keep = row->keep};
     memcpy(same.version, row->version, sizeof same.version);
     memcpy(same.token, row->token, sizeof same.token);
     memcpy(same.token_key, row->token_key, sizeof same.token_key);
     return version_mac(p, creating, &same, row->mac, err);
+}
+
+enum kl_code kl_protect_home(const struct kl_protector *p, struct kl_home_row *row, bool ready,
+                             struct kl_err *err)
+{
+    struct kl_token_key_row same = {.seq = row->seq, .object = row->object};
+    memcpy(same.version, row->version, sizeof same.version);
+    memcpy(same.token, row->token, sizeof same.token);
+    memcpy(same.token_key, row->token_key, sizeof same.token_key);
+    memcpy(same.spki_hash, row->spki_hash, sizeof same.spki_hash);
+    return version_mac(p, ready ? home : moving_in, &same, row->mac, err);
 }
 
 enum kl_code kl_protect_text(const struct kl_protector *p, const char *purpose, const char *text,
@@ -208,7 +254,7 @@ enum kl_code kl_protect_check_object(const struct kl_protector *p, const struct 
     uint8_t mac[KL_ROW_MAC];
     enum kl_code code = object_mac(p, row, mac, err);
     if (code == KL_OK && CRYPTO_memcmp(mac, row->mac, sizeof mac) != 0)
-        return tampered("key", row->name, row->vault_id, err);
+        return tampered(kl_kind_row(row->kind)->noun, row->name, row->vault_id, err);
     return code;
 }
 
@@ -216,7 +262,7 @@ enum kl_code kl_protect_check_version(const struct kl_protector *p,
                                       const struct kl_token_key_row *row, struct kl_err *err)
 {
     uint8_t mac[KL_ROW_MAC];
-    enum kl_code code = version_mac(p, made, row, mac, err);
+    enum kl_code code = version_mac(p, row->home != 0 ? home : made, row, mac, err);
     if (code == KL_OK && CRYPTO_memcmp(mac, row->mac, sizeof mac) != 0)
         return tampered("key version", row->version, row->token, err);
     return code;
@@ -227,9 +273,11 @@ enum kl_code kl_protect_check_creating(const struct kl_protector *p,
 {
     uint8_t mac[KL_ROW_MAC];
     struct kl_token_key_row unborn = *row;
-    unborn.seq = 0;
-    memset(unborn.spki_hash, 0, sizeof unborn.spki_hash);
-    enum kl_code code = version_mac(p, creating, &unborn, mac, err);
+    if (row->home == 0) {
+        unborn.seq = 0;
+        memset(unborn.spki_hash, 0, sizeof unborn.spki_hash);
+    }
+    enum kl_code code = version_mac(p, row->home != 0 ? moving_in : creating, &unborn, mac, err);
     if (code == KL_OK && CRYPTO_memcmp(mac, row->mac, sizeof mac) != 0)
         return tampered("key version", row->version, row->token, err);
     return code;

@@ -13,6 +13,7 @@
 #include "keyvault/store/rows.h"
 
 struct kl_model;
+struct kl_token;
 
 struct kl_protector {
     struct kl_secret *key; /* 32 bytes; NULL: no token can */
@@ -37,6 +38,12 @@ enum kl_code kl_protect_version(const struct kl_protector *p, struct kl_version_
  * has under its id: nobody but this service may say so. */
 enum kl_code kl_protect_creating(const struct kl_protector *p, struct kl_version_row *row,
                                  struct kl_err *err) KL_MUST_USE;
+/** A further home of a version, READY or in the making. */
+enum kl_code kl_protect_home(const struct kl_protector *p, struct kl_home_row *row, bool ready,
+                             struct kl_err *err) KL_MUST_USE;
+/** The row-protection key itself, from the token. */
+enum kl_code kl_protect_ask(struct kl_token *t, struct kl_secret **ret,
+                            struct kl_err *err) KL_MUST_USE;
 /** MAC of a text, for one purpose. */
 enum kl_code kl_protect_text(const struct kl_protector *p, const char *purpose, const char *text,
                              uint8_t ret[static KL_ROW_MAC], struct kl_err *err) KL_MUST_USE;

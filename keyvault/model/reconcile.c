@@ -1,5 +1,7 @@
 /* Database and token brought together again: after a crash, and on demand. */
 #include "keyvault/model/birth.h"
+#include "keyvault/model/escrow.h"
+#include "keyvault/model/home.h"
 #include "keyvault/model/softdelete.h"
 
 #include "base/log.h"
@@ -43,7 +45,7 @@ static enum kl_code abandoned(struct kl_model *m, struct keys *ret, struct kl_er
         code = kl_store_all(t, KL_Q_TOKEN_KEYS_CREATING, NULL, 0, &rows, &count, err);
     struct kl_token_key_row *r = rows;
     for (size_t i = 0; i < count; i++)
-        if (!being_born_locked(m, &r[i]))
+        if (!being_born_locked(m, &r[i]) && !kl_home_moving_locked(m, r[i].token_key))
             r[kept++] = r[i];
     (void)pthread_mutex_unlock(&m->births.lock);
     *ret = (struct keys){r, kept};
@@ -60,7 +62,9 @@ static enum kl_code roll_back(struct kl_model *m, const struct kl_token_key_row 
         code = kl_protect_open(m, row->token, &p, err);
     if (code == KL_OK)
         code = kl_protect_check_creating(&p, row, err);
-    if (code == KL_OK)
+    if (code == KL_OK && row->home != 0)
+        return kl_home_undo(m, token, row, err);
+    if (code == KL_OK && kl_birth_owns(row->origin))
         code = kl_birth_destroy(token, row->token_key, err);
     if (code != KL_OK)
         return code;
@@ -357,6 +361,7 @@ static enum kl_code reconcile_locked(struct kl_model *m, struct kl_reconcile_rep
                                      struct kl_err *err)
 {
     struct kl_err later;
+    kl_escrow_fill(m);
     enum kl_code code = roll_back_all(m, report, err);
     enum kl_code purges =
         kl_purges_finish(m, &report->purges_finished, code == KL_OK ? err : &later);
@@ -369,6 +374,7 @@ static enum kl_code reconcile_locked(struct kl_model *m, struct kl_reconcile_rep
         enum kl_code one = compare_token(m, m->tokens[i], report, code == KL_OK ? err : &later);
         code = code == KL_OK ? one : code;
     }
+    report->copied = kl_home_fill(m);
     enum kl_code rows = check_vaults(m, report, code == KL_OK ? err : &later);
     if (rows == KL_OK)
         rows = check_owners(m, report, code == KL_OK ? err : &later);

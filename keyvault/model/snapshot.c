@@ -1,4 +1,5 @@
 /* Rows into the immutable structs of object.h, and the few row reads that all files share. */
+#include "keyvault/model/home.h"
 #include "keyvault/model/softdelete.h"
 
 #include <openssl/x509.h>
@@ -62,6 +63,9 @@ static void copy_plain(const struct kl_object_row *object, const struct kl_versi
                                      .exp = row->exp};
     k->profile = (enum kl_profile)row->profile;
     k->restored = row->restored != 0;
+    k->seq = row->seq;
+    k->origin = (enum kl_key_origin)row->origin;
+    k->keep = row->keep != 0;
     k->created = row->created;
     k->updated = row->updated;
     memcpy(k->ref.id, row->token_key, sizeof k->ref.id);
@@ -112,6 +116,8 @@ enum kl_code kl_snapshot_versions(const struct kl_model *m, struct kl_store_sess
 {
     struct gather g = {m, object, ret, room, 0};
     enum kl_code code = kl_store_each(t, query, args, arg_count, gather_row, &g, err);
+    for (size_t i = 0; i < g.count && code == KL_OK; i++)
+        code = kl_home_load(m, t, ret[i], err);
     if (code == KL_OK)
         *ret_count = g.count;
     for (size_t i = 0; code != KL_OK && i < g.count; i++)
@@ -177,7 +183,7 @@ enum kl_code kl_vault_row_write(struct kl_store_session *t, const struct kl_vaul
                                 KL_ARG_INT(row->updated), KL_ARG_INT(row->deleted_at),
                                 KL_ARG_INT(row->purge_at), KL_ARG_INT(row->deleted_elapsed),
                                 KL_ARG_TEXT(row->tags), KL_ARG_BYTES(row->mac, sizeof row->mac),
-                                KL_ARG_TEXT(row->id)),
+                                KL_ARG_INT(row->rbac), KL_ARG_TEXT(row->id)),
                         NULL, err);
 }
 
@@ -191,13 +197,14 @@ enum kl_code kl_object_row_write(struct kl_store_session *t, const struct kl_obj
                         NULL, err);
 }
 
-enum kl_code kl_object_read(struct kl_store_session *t, const char *vault_id, const char *name,
-                            struct kl_object_row *ret, struct kl_err *err)
+enum kl_code kl_object_read(struct kl_store_session *t, const char *vault_id, enum kl_kind kind,
+                            const char *name, struct kl_object_row *ret, struct kl_err *err)
 {
     char folded[KL_ROW_NAME];
     kl_model_fold(name, folded, sizeof folded);
-    return kl_store_one(t, KL_Q_OBJECT_BY_NAME, KL_ARGS(KL_ARG_TEXT(vault_id), KL_ARG_TEXT(folded)),
-                        ret, err);
+    return kl_store_one(t, KL_Q_OBJECT_BY_NAME,
+                        KL_ARGS(KL_ARG_TEXT(vault_id), KL_ARG_INT(kind), KL_ARG_TEXT(folded)), ret,
+                        err);
 }
 
 struct policies {
@@ -224,6 +231,47 @@ static enum kl_code add_policy(void *arg, const void *p, struct kl_err *err)
                                              [KL_PERM_VAULT] = (uint64_t)row->vault}};
     memcpy(policy->object_id, row->object_id, sizeof policy->object_id);
     return KL_OK;
+}
+
+struct assignments {
+    struct kl_assignment *list;
+    size_t count, room;
+};
+
+static enum kl_code add_assignment(void *arg, const void *p, struct kl_err *err)
+{
+    struct assignments *all = arg;
+    const struct kl_assignment_row *row = p;
+    if (all->count == all->room) {
+        size_t room = all->room == 0 ? 4 : 2 * all->room;
+        struct kl_assignment *more = realloc(all->list, room * sizeof *more);
+        if (more == NULL)
+            return no_memory(err);
+        all->list = more;
+        all->room = room;
+    }
+    struct kl_assignment *a = &all->list[all->count++];
+    *a = (struct kl_assignment){.created = row->created};
+    memcpy(a->id, row->id, sizeof a->id);
+    memcpy(a->object_id, row->object_id, sizeof a->object_id);
+    memcpy(a->role, row->role, sizeof a->role);
+    return KL_OK;
+}
+
+static enum kl_code load_access(struct kl_store_session *t, struct kl_vault *v, struct kl_err *err)
+{
+    struct policies policies = {0};
+    struct assignments roles = {0};
+    enum kl_code code =
+        kl_store_each(t, KL_Q_POLICIES_OF, KL_ARGS(KL_ARG_TEXT(v->id)), add_policy, &policies, err);
+    if (code == KL_OK)
+        code = kl_store_each(t, KL_Q_ASSIGNMENTS_OF, KL_ARGS(KL_ARG_TEXT(v->id)), add_assignment,
+                             &roles, err);
+    v->policies = policies.list;
+    v->policy_count = policies.count;
+    v->assignments = roles.list;
+    v->assignment_count = roles.count;
+    return code;
 }
 
 /* "host:port" lines; the host may itself hold colons. */
@@ -254,6 +302,7 @@ static enum kl_code fill_vault(const struct kl_model *m, const struct kl_vault_r
     v->profile = (enum kl_profile)row->profile;
     v->retention_days = (int)row->retention_days;
     v->purge_protection = row->purge_protection != 0;
+    v->rbac = row->rbac != 0;
     v->created = row->created;
     v->updated = row->updated;
     v->deleted_at = row->deleted_at;
@@ -262,6 +311,8 @@ static enum kl_code fill_vault(const struct kl_model *m, const struct kl_vault_r
     if (!copy_text(row->subscription, &v->subscription) ||
         !copy_text(row->geography, &v->geography) || !copy_text(row->location, &v->location) ||
         !copy_text(row->token, &v->token_name) || !copy_text(row->tags, &v->tags_json))
+        return no_memory(err);
+    if (!kl_home_parse(m, row->homes[0] != '\0' ? row->homes : row->token, v))
         return no_memory(err);
     if (row->origins != NULL && !parse_origins(row->origins, v))
         return kl_fail(err, KL_CORRUPT, "store", "stored origins of vault %s cannot be read",
@@ -283,11 +334,8 @@ enum kl_code kl_snapshot_vault(const struct kl_model *m, struct kl_store_session
         return code;
     code = fill_vault(m, &copy.row, v, err);
     kl_vault_copy_done(&copy);
-    struct policies all = {0};
     if (code == KL_OK)
-        code = kl_store_each(t, KL_Q_POLICIES_OF, KL_ARGS(KL_ARG_TEXT(id)), add_policy, &all, err);
-    v->policies = all.list;
-    v->policy_count = all.count;
+        code = load_access(t, v, err);
     if (code == KL_OK)
         *ret = kl_take(v);
     return code;

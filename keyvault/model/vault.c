@@ -2,6 +2,7 @@
 #include "keyvault/model/softdelete.h"
 
 #include "base/clock.h"
+#include "keyvault/model/home.h"
 #include "keyvault/model/key.h"
 
 #include <string.h>
@@ -158,7 +159,7 @@ static enum kl_code name_must_be_free(struct kl_store_session *t, const struct k
         return KL_OK;
     if (code != KL_OK)
         return code;
-    code = kl_life_next(true, (enum kl_life)held.row.state, KL_EVENT_READY, &unused);
+    code = kl_life_next(KL_KIND_VAULT, (enum kl_life)held.row.state, KL_EVENT_READY, &unused);
     kl_vault_copy_done(&held);
     return kl_fail(err, code, "vault",
                    code == KL_CONFLICT ? "a vault named %s exists"
@@ -197,8 +198,8 @@ static enum kl_code insert_vault(struct kl_store_session *t, const struct kl_vau
 }
 
 /* Show the vault as the session leaves it, once that is committed. */
-static enum kl_code commit_and_show(struct kl_model *m, struct kl_store_session *t, const char *id,
-                                    struct kl_vault **ret, struct kl_err *err)
+enum kl_code kl_vault_commit(struct kl_model *m, struct kl_store_session *t, const char *id,
+                             struct kl_vault **ret, struct kl_err *err)
 {
     KL_AUTO(vault) v = NULL;
     enum kl_code code = kl_world_reserve(&m->world, err);
@@ -226,7 +227,7 @@ static enum kl_code write_vault(struct kl_model *m, const struct kl_vault_spec *
         code = hosts_must_be_free(m, spec, err);
     if (code == KL_OK)
         code = insert_vault(t, row, spec->owner_object_id, err);
-    return code == KL_OK ? commit_and_show(m, t, row->id, ret, err) : code;
+    return code == KL_OK ? kl_vault_commit(m, t, row->id, ret, err) : code;
 }
 
 enum kl_code kl_vault_create(struct kl_model *m, const struct kl_vault_spec *spec,
@@ -237,8 +238,8 @@ enum kl_code kl_vault_create(struct kl_model *m, const struct kl_vault_spec *spe
     struct kl_vault_row row;
     struct kl_buf origins = KL_BUF_INIT(KL_MAX_ORIGINS * (KL_HOST_MAX + 8));
     enum kl_code code = check_spec(spec, err);
-    if (code == KL_OK && spec->token_name != NULL)
-        code = kl_model_token_named(m, spec->token_name, &token, err);
+    if (code == KL_OK && spec->token_count > 0)
+        code = kl_model_token_named(m, spec->token_names[0], &token, err);
     if (code == KL_OK && token == NULL)
         code = kl_fail(err, KL_TOKEN_UNAVAILABLE, "configuration", "no token is configured");
     if (code != KL_OK)
@@ -249,6 +250,9 @@ enum kl_code kl_vault_create(struct kl_model *m, const struct kl_vault_spec *spe
         code = kl_fail(err, KL_NO_MEMORY, "kl_buf", "no memory for a vault");
     if (code == KL_OK)
         code = choose_profile(spec, token, &row.profile, err);
+    if (code == KL_OK && spec->token_count > 1)
+        code = kl_home_list(m, spec->token_names, spec->token_count,
+                            (enum kl_profile)row.profile, row.homes, err);
     if (code == KL_OK)
         code = kl_protect_open(m, row.token, &p, err);
     if (code == KL_OK)
@@ -261,8 +265,8 @@ enum kl_code kl_vault_create(struct kl_model *m, const struct kl_vault_spec *spe
 
 /* --- changing --- */
 
-static enum kl_code active_row(struct kl_store_session *t, const char *name,
-                               struct kl_vault_copy *ret, struct kl_err *err)
+enum kl_code kl_vault_active_row(struct kl_store_session *t, const char *name,
+                                 struct kl_vault_copy *ret, struct kl_err *err)
 {
     struct kl_vault_copy c;
     char folded[KL_ROW_NAME];
@@ -282,6 +286,8 @@ static enum kl_code active_row(struct kl_store_session *t, const char *name,
 struct vault_patch {
     const bool *purge_protection;
     const char *tags_json;
+    const char *homes;
+    const bool *rbac;
 };
 
 static enum kl_code apply(const struct kl_protector *p, struct kl_vault_row *row,
@@ -297,77 +303,77 @@ static enum kl_code apply(const struct kl_protector *p, struct kl_vault_row *row
         row->purge_protection = *patch->purge_protection;
     if (patch->tags_json != NULL)
         row->tags = kl_tags_normal(patch->tags_json);
+    if (patch->homes != NULL)
+        (void)snprintf(row->homes, sizeof row->homes, "%s", patch->homes);
+    if (patch->rbac != NULL)
+        row->rbac = *patch->rbac;
     row->updated = kl_clock_unix();
     return kl_protect_vault(p, row, err);
 }
 
-enum kl_code kl_vault_update(struct kl_model *m, const char *name, const bool *purge_protection,
-                             const char *tags_json, struct kl_vault **ret, struct kl_err *err)
+static enum kl_code write_homes(struct kl_store_session *t, const struct kl_vault_row *row,
+                                struct kl_err *err)
+{
+    return kl_store_run(t, KL_Q_VAULT_SET_HOMES,
+                        KL_ARGS(KL_ARG_TEXT(row->homes), KL_ARG_TEXT(row->id)), NULL, err);
+}
+
+static enum kl_code update(struct kl_model *m, const char *name, const struct vault_patch *patch,
+                           struct kl_vault **ret, struct kl_err *err)
 {
     KL_AUTO(vault) before = NULL;
     KL_AUTO_PROTECTOR p = {NULL};
     KL_AUTO(store_session) t = NULL;
     struct kl_vault_copy c = {.tags = NULL};
-    struct vault_patch patch = {purge_protection, tags_json};
     enum kl_code code = kl_vault_by_name(m, name, KL_STATE_ACTIVE, &before, err);
     if (code == KL_OK)
         code = kl_protect_open(m, before->token_name, &p, err);
     if (code == KL_OK)
         code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
-        code = active_row(t, name, &c, err);
+        code = kl_vault_active_row(t, name, &c, err);
     if (code == KL_OK)
-        code = apply(&p, &c.row, &patch, err);
+        code = apply(&p, &c.row, patch, err);
     if (code == KL_OK)
         code = kl_vault_row_write(t, &c.row, err);
+    if (code == KL_OK && patch->homes != NULL)
+        code = write_homes(t, &c.row, err);
     if (code == KL_OK)
-        code = commit_and_show(m, t, c.row.id, ret, err);
+        code = kl_vault_commit(m, t, c.row.id, ret, err);
+    if (code == KL_OK && patch->homes != NULL)
+        kl_cache_flush(m->cache); /* keys know the order of their homes */
     kl_vault_copy_done(&c);
     return code;
 }
 
-/* --- policies --- */
-
-enum kl_code kl_policy_put(struct kl_model *m, const char *vault_name,
-                           const struct kl_policy *policy, struct kl_err *err)
+enum kl_code kl_vault_update(struct kl_model *m, const char *name, const bool *purge_protection,
+                             const char *tags_json, struct kl_vault **ret, struct kl_err *err)
 {
-    KL_AUTO(store_session) t = NULL;
-    struct kl_vault_copy c = {.tags = NULL};
-    struct kl_policy_row row = {.keys = (int64_t)policy->allowed[KL_PERM_KEYS],
-                                .secrets = (int64_t)policy->allowed[KL_PERM_SECRETS],
-                                .certificates = (int64_t)policy->allowed[KL_PERM_CERTIFICATES],
-                                .vault = (int64_t)policy->allowed[KL_PERM_VAULT]};
-    memcpy(row.object_id, policy->object_id, sizeof row.object_id);
-    enum kl_code code = kl_store_begin(m->store, true, &t, err);
+    const struct vault_patch patch = {.purge_protection = purge_protection,
+                                      .tags_json = tags_json};
+    return update(m, name, &patch, ret, err);
+}
+
+enum kl_code kl_vault_set_homes(struct kl_model *m, const char *name,
+                                const char *const *token_names, size_t count, struct kl_vault **ret,
+                                struct kl_err *err)
+{
+    KL_AUTO(vault) before = NULL;
+    char homes[KL_ROW_HOMES];
+    const struct vault_patch patch = {.homes = homes};
+    enum kl_code code = kl_vault_by_name(m, name, KL_STATE_ACTIVE, &before, err);
     if (code == KL_OK)
-        code = active_row(t, vault_name, &c, err);
-    if (code == KL_OK) {
-        memcpy(row.vault_id, c.row.id, sizeof row.vault_id);
-        code = kl_store_insert(t, KL_Q_POLICY_PUT, &row, NULL, err);
-    }
+        code = kl_home_list(m, token_names, count, before->profile, homes, err);
     if (code == KL_OK)
-        code = commit_and_show(m, t, c.row.id, NULL, err);
-    kl_vault_copy_done(&c);
+        code = update(m, name, &patch, ret, err);
+    if (code == KL_OK)
+        kl_home_spread_vault(m, *ret);
     return code;
 }
 
-enum kl_code kl_policy_delete(struct kl_model *m, const char *vault_name, const char *object_id,
-                              struct kl_err *err)
+enum kl_code kl_vault_set_rbac(struct kl_model *m, const char *name, bool rbac,
+                               struct kl_vault **ret, struct kl_err *err)
 {
-    KL_AUTO(store_session) t = NULL;
-    struct kl_vault_copy c = {.tags = NULL};
-    int64_t changed = 0;
-    enum kl_code code = kl_store_begin(m->store, true, &t, err);
-    if (code == KL_OK)
-        code = active_row(t, vault_name, &c, err);
-    if (code == KL_OK)
-        code = kl_store_run(t, KL_Q_POLICY_DELETE,
-                            KL_ARGS(KL_ARG_TEXT(c.row.id), KL_ARG_TEXT(object_id)), &changed, err);
-    if (code == KL_OK && changed == 0)
-        code = kl_fail(err, KL_NOT_FOUND, "policy", "vault %s has no policy for %s", vault_name,
-                       object_id);
-    if (code == KL_OK)
-        code = commit_and_show(m, t, c.row.id, NULL, err);
-    kl_vault_copy_done(&c);
-    return code;
+    const struct vault_patch patch = {.rbac = &rbac};
+    return update(m, name, &patch, ret, err);
 }

@@ -42,6 +42,8 @@ static const struct kl_column vault_columns[] = {
     INT(vault, deleted_at),
     INT(vault, purge_at),
     INT(vault, deleted_elapsed),
+    INT(vault, rbac),
+    TEXT(vault, homes),
     TEXT_PTR(vault, tags),
     TEXT_PTR(vault, origins),
     BYTES(vault, mac),
@@ -54,15 +56,26 @@ static const struct kl_column policy_columns[] = {
 
 static const struct kl_column principal_columns[] = {
     TEXT(principal, object_id), TEXT(principal, client_id), TEXT(principal, name),
-    TEXT(principal, folded),    INT(principal, roles),      INT(principal, disabled),
-    INT(principal, created),    BYTES(principal, salt),     BYTES(principal, hash),
+    TEXT(principal, folded),    INT(principal, kind),       INT(principal, roles),
+    INT(principal, disabled),   INT(principal, created),    TEXT(principal, issuer),
+};
+
+static const struct kl_column credential_columns[] = {
+    TEXT(credential, id),    TEXT(credential, object_id), INT(credential, kind),
+    TEXT(credential, name),  BYTES(credential, salt),     BYTES(credential, hash),
+    INT(credential, created), INT(credential, expires),   TEXT_PTR(credential, value),
+};
+
+static const struct kl_column assignment_columns[] = {
+    TEXT(assignment, id),   TEXT(assignment, vault_id), TEXT(assignment, object_id),
+    TEXT(assignment, role), INT(assignment, created),
 };
 
 static const struct kl_column object_columns[] = {
-    INT(object, id),         TEXT(object, vault_id), TEXT(object, name),
-    TEXT(object, folded),    INT(object, state),     INT(object, created),
-    INT(object, deleted_at), INT(object, purge_at),  INT(object, deleted_elapsed),
-    BYTES(object, mac),
+    INT(object, id),       TEXT(object, vault_id),       INT(object, kind),
+    INT(object, managed),  TEXT(object, name),           TEXT(object, folded),
+    INT(object, state),    INT(object, created),         INT(object, deleted_at),
+    INT(object, purge_at), INT(object, deleted_elapsed), BYTES(object, mac),
 };
 
 static const struct kl_column version_columns[] = {
@@ -72,15 +85,47 @@ static const struct kl_column version_columns[] = {
     INT(version, enabled),  INT(version, has_nbf),     INT(version, nbf),
     INT(version, has_exp),  INT(version, exp),         INT(version, profile),
     INT(version, restored), INT(version, created),     INT(version, updated),
+    INT(version, origin),   INT(version, keep),
     TEXT(version, token),   BYTES(version, token_key), BYTES(version, spki_hash),
     BYTES(version, mac),    TEXT_PTR(version, tags),   BYTES_PTR(version, spki),
 };
 
+/* The item is the first member of the whole, so both have the same offsets. */
+#define SECRET_ITEM_COLUMNS                                                                        \
+    INT(secret_item, object), INT(secret_item, number), TEXT(secret_item, version),                \
+        INT(secret_item, enabled), INT(secret_item, has_nbf), INT(secret_item, nbf),               \
+        INT(secret_item, has_exp), INT(secret_item, exp), INT(secret_item, created),               \
+        INT(secret_item, updated), INT(secret_item, vault_key), BYTES(secret_item, mac),           \
+        TEXT_PTR(secret_item, content_type), TEXT_PTR(secret_item, tags)
+
+static const struct kl_column secret_item_columns[] = {SECRET_ITEM_COLUMNS};
+static const struct kl_column secret_columns[] = {SECRET_ITEM_COLUMNS, BYTES_PTR(secret, sealed)};
+_Static_assert(offsetof(struct kl_secret_row, item) == 0, "the item comes first");
+
+static const struct kl_column vault_key_columns[] = {
+    INT(vault_key, id),
+    TEXT(vault_key, vault_id),
+    TEXT(vault_key, token),
+    TEXT(vault_key, kek),
+    INT(vault_key, alg),
+    INT(vault_key, created),
+    BYTES(vault_key, mac), BYTES_PTR(vault_key, wrapped),
+};
+
 static const struct kl_column token_key_columns[] = {
     INT(token_key, seq),         INT(token_key, object), INT(token_key, state),
+    INT(token_key, home),        INT(token_key, origin), INT(token_key, keep),
     TEXT(token_key, version),    TEXT(token_key, token), BYTES(token_key, token_key),
     BYTES(token_key, spki_hash), BYTES(token_key, mac),
 };
+
+static const struct kl_column home_columns[] = {
+    INT(home, seq),     INT(home, object),      INT(home, state),       TEXT(home, version),
+    TEXT(home, token), BYTES(home, token_key), BYTES(home, spki_hash), BYTES(home, mac),
+};
+
+static const struct kl_column lacking_columns[] = {
+    INT(lacking, seq), TEXT(lacking, vault_id), TEXT(lacking, name)};
 
 static const struct kl_column id_columns[] = {TEXT(id, id)};
 static const struct kl_column text_columns[] = {TEXT_PTR(text, text)};
@@ -96,23 +141,37 @@ static const struct kl_column number_columns[] = {INT(number, number)};
 ROW_TYPE(vault, "vault", NULL, false);
 ROW_TYPE(policy, "policy", NULL, true);
 ROW_TYPE(principal, "principal", NULL, true);
+ROW_TYPE(credential, "credential", NULL, false);
+ROW_TYPE(assignment, "assignment", NULL, true);
 ROW_TYPE(object, "object", "id", true);
 ROW_TYPE(version, "version", "seq", false);
-ROW_TYPE(token_key, "version", NULL, true);
+ROW_TYPE(secret_item, "secret", NULL, false);
+ROW_TYPE(secret, "secret", NULL, false);
+ROW_TYPE(vault_key, "vault_key", "id", false);
+ROW_TYPE(token_key, "token_key", NULL, true);
+ROW_TYPE(home, "home", NULL, true);
+ROW_TYPE(lacking, NULL, NULL, true);
 ROW_TYPE(id, NULL, NULL, true);
 ROW_TYPE(text, NULL, NULL, false);
 ROW_TYPE(number, NULL, NULL, true);
 
-#define none_row      NULL
-#define vault_row     &vault_type
-#define policy_row    &policy_type
-#define principal_row &principal_type
-#define object_row    &object_type
-#define version_row   &version_type
-#define token_key_row &token_key_type
-#define id_row        &id_type
-#define text_row      &text_type
-#define number_row    &number_type
+#define none_row        NULL
+#define vault_row       &vault_type
+#define policy_row      &policy_type
+#define principal_row   &principal_type
+#define credential_row  &credential_type
+#define assignment_row  &assignment_type
+#define object_row      &object_type
+#define version_row     &version_type
+#define secret_item_row &secret_item_type
+#define secret_row      &secret_type
+#define vault_key_row   &vault_key_type
+#define home_row        &home_type
+#define lacking_row     &lacking_type
+#define token_key_row   &token_key_type
+#define id_row          &id_type
+#define text_row        &text_type
+#define number_row      &number_type
 
 const struct kl_query kl_store_queries[KL_Q_COUNT] = {
 #define KL_QUERY_ROW(query, row, kind, sql) [query] = {row##_row, KL_QUERY_##kind, sql},

@@ -20,8 +20,8 @@ struct kl_column {
     size_t offset, size;
 };
 
-#define KL_ROW_COLUMNS_MAX 24
-#define KL_ROW_SIZE_MAX    1024
+#define KL_ROW_COLUMNS_MAX 32
+#define KL_ROW_SIZE_MAX    2048
 
 struct kl_row_type {
     const char *table;

@@ -86,7 +86,7 @@ static int set_up(void **state)
     static struct fixture f;
     memset(&f, 0, sizeof f);
     f.token = fake_token_new("t", "d");
-    f.gate = kl_gate_new(PROOF_MS);
+    f.gate = kl_gate_new(PROOF_MS, NULL);
     f.key = key_on(f.token, 2048, KL_CURVE_NONE);
     f.alg = kl_alg_find("RSA-OAEP-256");
     (void)pthread_mutex_init(&f.ends.lock, NULL);
