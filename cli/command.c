@@ -221,6 +221,7 @@ enum kl_exit kl_exit_of(enum kl_code code, const struct kl_err *err)
     case KL_EXISTS:
     case KL_UNAUTHENTICATED:
     case KL_FORBIDDEN:
+    case KL_FORBIDDEN_RBAC:
     case KL_CONFLICT:
     case KL_KEY_DISABLED:
     case KL_KEY_NOT_YET_VALID:

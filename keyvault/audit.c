@@ -61,7 +61,7 @@ static void put_identity(struct kl_buf *out, const struct kl_caller *caller)
     if (caller->authenticated) {
         put_member(out, "\"claim\":{\"oid\":", caller->who.object_id);
         put_member(out, ",\"appid\":", caller->app_id);
-        put_member(out, ",\"iss\":", caller->issuer);
+        put_member(out, ",\"iss\":", caller->issuer != NULL ? caller->issuer : "");
         put_member(out, ",\"uti\":", caller->token_id);
         kl_buf_putc(out, '}');
     }
@@ -78,6 +78,9 @@ static void put_object(struct kl_buf *out, const struct kl_op *op)
         kl_buf_puts(&id, op->key->name);
         kl_buf_putc(&id, '/');
         kl_buf_puts(&id, op->key->version);
+    } else if (op->exact[0] != 0) {
+        kl_buf_putc(&id, '/');
+        kl_buf_puts(&id, op->exact);
     } else {
         kl_buf_puts(&id, kl_http_path(op->http));
     }

@@ -78,7 +78,8 @@ static enum kl_code make_principal(struct kl_model *m, const char *name, const c
     enum kl_code code = make_secret_file(secret_file, &fd, err);
     if (code != KL_OK)
         return code;
-    code = kl_principal_create(m, name, KL_ROLE_ADMINISTRATOR, ret, &secret, err);
+    const struct kl_principal_spec spec = {.name = name, .roles = KL_ROLE_ADMINISTRATOR};
+    code = kl_principal_create(m, &spec, ret, &secret, err);
     if (code == KL_OK) {
         code = write_secret(fd, secret_file, secret, err);
         if (code != KL_OK) /* a principal whose secret nobody has is of no use */

@@ -9,6 +9,8 @@
 
 struct kl_service_config {
     char *listen, *origin, *tenant, *certificate, *private_key, *database, *state_dir;
+    char *client_ca;
+    bool client_certificates;
     char *log_level;                 /* debug, info, warning, error */
     int64_t io_threads, job_threads; /* 0 = number of processors */
     int64_t max_body, max_header, max_connections, max_per_address;
@@ -22,6 +24,9 @@ struct kl_audit_config {
     int64_t checkpoint_records, checkpoint_ms, gather_ms;
 };
 
+struct kl_issuer_config;
+struct kl_limit_config;
+
 struct kl_config {
     struct kl_conf *file;          /* owns everything below */
     struct kl_conf_section *kinds; /* what the file was parsed against */
@@ -29,6 +34,9 @@ struct kl_config {
     const struct kl_audit_config *audit;
     const struct kl_token_config *const *tokens;
     size_t token_count;
+    const struct kl_issuer_config *const *issuers; /* keyvault/auth/issuers.h */
+    size_t issuer_count;
+    const struct kl_limit_config *limits; /* keyvault/limit.h */
 };
 
 /** Load and check. KL_CONFIG with FILE:LINE. */

@@ -50,7 +50,7 @@ static void send_answer(struct kl_request *r)
         {"x-ms-keyvault-network-info", network},
     };
     size_t n = 9;
-    char challenge[CHALLENGE_MAX];
+    char challenge[CHALLENGE_MAX], wait[24];
     if (r->client_request_id[0] != 0)
         headers[n++] = (struct kl_http_header){"x-ms-client-request-id", r->client_request_id};
     if (r->status != 204)
@@ -61,8 +61,11 @@ static void send_answer(struct kl_request *r)
     }
     if (r->fault == KL_BAD_METHOD)
         headers[n++] = (struct kl_http_header){"Allow", r->allow};
-    if (kl_fault_of(r->fault).retry || r->status == 429 || r->status == 503)
-        headers[n++] = (struct kl_http_header){"Retry-After", "1"};
+    if (kl_fault_of(r->fault).retry || r->status == 429 || r->status == 503) {
+        int64_t seconds = (r->wait_ms + 999) / 1000;
+        (void)snprintf(wait, sizeof wait, "%lld", (long long)(seconds > 0 ? seconds : 1));
+        headers[n++] = (struct kl_http_header){"Retry-After", wait};
+    }
     kl_metrics_request(r->route_index, r->status, kl_clock_mono_ms() - r->op.started_ms);
     kl_http_reply(r->op.http, r->status, headers, n, kl_buf_text(&r->answer), r->answer.len);
     request_free(r);
@@ -234,19 +237,28 @@ static void run_handed(void *arg)
     h.handler(h.op);
 }
 
-void kl_op_to_job(struct kl_op *op, kl_op_handler *handler)
+static void to_job(struct kl_op *op, enum kl_job_kind kind, kl_op_handler *handler)
 {
     no_longer_expected(kl_request_of(op)); /* a job may take its time */
     struct handed *h = malloc(sizeof *h);
     if (h != NULL) {
         *h = (struct handed){.op = op, .handler = handler};
-        if (kl_jobs_add(op->service->jobs, op->route->run == KL_RUN_READ ? KL_JOB_READ : KL_JOB_ANY,
-                        run_handed, h))
+        if (kl_jobs_add(op->service->jobs, kind, run_handed, h))
             return;
         free(h);
     }
     (void)kl_fail(&op->err, KL_THROTTLED, "jobs", "Too many operations are waiting");
     kl_op_fail(op, &op->err);
+}
+
+void kl_op_to_job(struct kl_op *op, kl_op_handler *handler)
+{
+    to_job(op, op->route->run == KL_RUN_READ ? KL_JOB_READ : KL_JOB_ANY, handler);
+}
+
+void kl_op_to_token_job(struct kl_op *op, kl_op_handler *handler)
+{
+    to_job(op, KL_JOB_ANY, handler);
 }
 
 enum kl_code kl_op_query(const struct kl_op *op, const char *name, char *out, size_t room,

@@ -17,9 +17,20 @@ kl_op_handler kl_op_vault_list, kl_op_vault_create, kl_op_vault_get, kl_op_vault
 /* op_policies.c */
 kl_op_handler kl_op_policy_list, kl_op_policy_set, kl_op_policy_delete;
 /* op_principals.c */
-kl_op_handler kl_op_whoami, kl_op_principal_list, kl_op_principal_create, kl_op_principal_delete;
+kl_op_handler kl_op_whoami, kl_op_principal_list, kl_op_principal_create, kl_op_principal_get,
+    kl_op_principal_update, kl_op_principal_delete;
+/* op_credentials.c */
+kl_op_handler kl_op_credential_list, kl_op_credential_add, kl_op_credential_delete;
+/* op_roles.c */
+kl_op_handler kl_op_role_list, kl_op_assignment_list, kl_op_assignment_add, kl_op_assignment_delete;
+/** The part of a vault's update that says whether policies or roles decide there: for who may set
+ * both, and never so that nobody could set either any more. *vault is the answer so far; it is
+ * replaced by a new reference. */
+enum kl_code kl_admin_set_rbac(struct kl_op *op, struct kl_vault **vault) KL_MUST_USE;
 /* op_tokens.c */
 kl_op_handler kl_op_token_list, kl_op_token_get, kl_op_audit_head;
+/* op_domain.c */
+kl_op_handler kl_op_domain_keys;
 /* op_identity.c */
 kl_op_handler kl_op_openid_v2, kl_op_openid_v1, kl_op_openid_adfs, kl_op_jwks, kl_op_subscriptions;
 /* op_grant.c */

@@ -2,15 +2,27 @@
  * header; an access token out. Runs on the I/O threads; the signature is awaited by a callback. */
 #include "keyvault/op_admin.h"
 
+#include "keyvault/auth/assertion.h"
 #include "keyvault/auth/form.h"
 #include "keyvault/auth/issuer.h"
+
+#include "base/log.h"
 
 #include <string.h>
 
 #define ANSWER_MAX 32768
 #define JSON_TYPE  "application/json; charset=utf-8"
 
-enum field { GRANT_TYPE, CLIENT_ID, CLIENT_SECRET, SCOPE, RESOURCE, FIELDS };
+enum field {
+    GRANT_TYPE,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    ASSERTION_TYPE,
+    ASSERTION,
+    SCOPE,
+    RESOURCE,
+    FIELDS
+};
 
 /* One request for a token. */
 struct grant {
@@ -40,7 +52,16 @@ static const struct refusal bad_tenant = {400, "invalid_request", 90002,
 static const struct refusal bad_form = {400, "invalid_request", 90014,
                                         "The request is malformed or lacks a required field."};
 static const struct refusal no_secret = {401, "invalid_client", 7000218,
-                                         "The request must contain a client_secret."};
+                                         "The request must contain a client_secret or a "
+                                         "client_assertion."};
+static const struct refusal expired_secret = {
+    401, "invalid_client", 7000222,
+    "The client secret has expired; 'kluis principal credential reset' makes a new one."};
+static const struct refusal bad_assertion = {
+    401, "invalid_client", 700027,
+    "The client assertion is not valid; the service's log says why, under this Trace ID."};
+static const struct refusal used_assertion = {401, "invalid_client", 700030,
+                                              "The client assertion was used before."};
 static const struct refusal too_many = {
     429, "temporarily_unavailable", 50196,
     "Too many failed attempts of this client; wait ten minutes."};
@@ -64,6 +85,8 @@ static struct grant *grant_new(struct kl_op *op, bool identity)
     g->fields[GRANT_TYPE].name = "grant_type";
     g->fields[CLIENT_ID].name = "client_id";
     g->fields[CLIENT_SECRET].name = "client_secret";
+    g->fields[ASSERTION_TYPE].name = "client_assertion_type";
+    g->fields[ASSERTION].name = "client_assertion";
     g->fields[SCOPE].name = "scope";
     g->fields[RESOURCE].name = "resource";
     g->identity = identity;
@@ -73,6 +96,9 @@ static struct grant *grant_new(struct kl_op *op, bool identity)
 
 static void refuse(struct kl_op *op, const struct refusal *r)
 {
+    if (op->err.text[0] != 0)
+        kl_log(KL_LOG_INFO, "token refused request=%s peer=%s: %s", op->request_id,
+               kl_http_peer(op->http), op->err.text);
     kl_admin_reply(
         op, r->status,
         json_pack("{s:s, s:o, s:[i], s:s, s:s}", "error", r->error, "error_description",
@@ -211,10 +237,32 @@ static void set_caller(struct kl_op *op, const struct kl_principal *who)
     memcpy(op->caller.app_id, who->client_id, sizeof op->caller.app_id);
 }
 
+static const struct refusal *check_assertion(struct grant *g, struct kl_principal *ret)
+{
+    struct kl_op *op = g->op;
+    if (g->fields[CLIENT_SECRET].value != NULL ||
+        strcmp(kl_form_text(&g->fields[ASSERTION_TYPE]), KL_ASSERTION_TYPE) != 0)
+        return &bad_form;
+    switch (kl_issuer_check_assertion(
+        op->service->authenticator, kl_form_text(&g->fields[CLIENT_ID]),
+        kl_form_text(&g->fields[ASSERTION]), &op->origin, kl_http_peer(op->http), ret, &op->err)) {
+    case KL_OK:
+        return NULL;
+    case KL_THROTTLED:
+        return &too_many;
+    case KL_EXISTS:
+        return &used_assertion;
+    default:
+        return &bad_assertion;
+    }
+}
+
 static const struct refusal *check_client(struct grant *g, struct kl_principal *ret)
 {
     struct kl_op *op = g->op;
     const char *client_id = kl_form_text(&g->fields[CLIENT_ID]);
+    if (g->fields[ASSERTION].value != NULL)
+        return check_assertion(g, ret);
     if (client_id[0] == 0)
         return &bad_form;
     if (g->fields[CLIENT_SECRET].value == NULL)
@@ -228,6 +276,8 @@ static const struct refusal *check_client(struct grant *g, struct kl_principal *
         return NULL;
     case KL_THROTTLED:
         return &too_many;
+    case KL_KEY_EXPIRED:
+        return &expired_secret;
     default:
         return &bad_client;
     }

@@ -45,13 +45,15 @@ static void reply_document(struct kl_op *op, const struct document *d)
     const char *folder = d->adfs ? "adfs" : tenant;
     kl_admin_reply(
         op, 200,
-        json_pack("{s:o, s:o, s:o, s:o, s:[s], s:[s], s:[s], s:[ss], s:[s]}", "issuer",
+        json_pack("{s:o, s:o, s:o, s:o, s:[s], s:[s], s:[s], s:[sss], s:[ss], s:[s]}", "issuer",
                   url(op, tenant, "/v2.0"), "authorization_endpoint", url(op, folder, d->authorize),
                   "token_endpoint", url(op, folder, d->token), "jwks_uri",
                   url(op, tenant, "/discovery/v2.0/keys"), "response_types_supported", "token",
                   "subject_types_supported", "public", "id_token_signing_alg_values_supported",
                   "RS256", "token_endpoint_auth_methods_supported", "client_secret_post",
-                  "client_secret_basic", "grant_types_supported", "client_credentials"));
+                  "client_secret_basic", "private_key_jwt",
+                  "token_endpoint_auth_signing_alg_values_supported", "RS256", "PS256",
+                  "grant_types_supported", "client_credentials"));
 }
 
 void kl_op_openid_v2(struct kl_op *op)

@@ -15,22 +15,15 @@ static json_t *policy_json(const struct kl_op *op, const struct kl_policy *p)
 
 /* A vault must keep one principal who can set policies. Two requests that take the last two away at
  * the same moment both see the other one still there; an administrator can then set one again (see
- * kl_authorize). */
+ * kl_authorize). Where roles decide, policies are of no weight in this. */
 static enum kl_code keep_a_manager(const struct kl_vault *vault, const char *object_id,
                                    struct kl_err *err)
 {
-    bool had = false;
-    for (size_t i = 0; i < vault->policy_count; i++) {
-        bool manages = kl_policy_allows(&vault->policies[i], KL_MAY_VAULT_SETPOLICY);
-        bool same = strcmp(vault->policies[i].object_id, object_id) == 0;
-        if (manages && !same)
-            return KL_OK;
-        had = had || manages;
-    }
-    return had ? kl_fail(err, KL_CONFLICT, "policy",
-                         "Nobody could set policies on this vault any more; give setPolicy to "
-                         "another principal first")
-               : KL_OK;
+    if (vault->rbac || !kl_vault_has_manager(vault, NULL) || kl_vault_has_manager(vault, object_id))
+        return KL_OK;
+    return kl_fail(err, KL_CONFLICT, "policy",
+                   "Nobody could set policies on this vault any more; give setPolicy to another "
+                   "principal first");
 }
 
 static enum kl_code read_policy(struct kl_op *op, struct kl_policy *ret, struct kl_err *err)

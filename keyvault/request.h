@@ -21,6 +21,7 @@ struct kl_request {
     const char *content_type; /* static */
     struct kl_buf answer;     /* may hold a data key: wiped */
     enum kl_code fault;       /* KL_OK for a success */
+    int64_t wait_ms;          /* of a 429: when it is worth trying again; 0 = a second */
 };
 
 static inline struct kl_request *kl_request_of(struct kl_op *op)

@@ -1,6 +1,7 @@
 #include "keyvault/request.h"
 
 #include "base/clock.h"
+#include "keyvault/limit.h"
 #include "keyvault/ops.h"
 
 #include <ctype.h>
@@ -186,6 +187,8 @@ static enum kl_code admit(struct kl_request *r)
     if (code == KL_OK)
         code = kl_authorize(&op->caller, op->route->scope, op->route->permission, op->vault,
                             op->route->audit, &op->err);
+    if (code == KL_OK)
+        code = kl_limit_request(op->service->limits, op, &r->wait_ms, &op->err);
     if (code == KL_OK)
         code = check_target(op);
     return code == KL_OK ? parse_body(op) : code;

@@ -23,6 +23,7 @@ static enum kluis_wrap_code public_code(enum kl_code code)
         return KLUIS_WRAP_OK;
     case KL_UNAUTHENTICATED:
     case KL_FORBIDDEN:
+    case KL_FORBIDDEN_RBAC:
     case KL_NOT_FOUND:
     case KL_CONFLICT:
         return KLUIS_WRAP_REFUSED;

@@ -41,8 +41,8 @@ static enum kl_code set_keys(struct kl_authenticator *a, struct kl_key_version *
     a->failures = kl_failures_new();
     a->replays = kl_replays_new();
     a->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    if (a->own_keys == NULL || a->cache == NULL || a->failures == NULL ||
-        a->replays == NULL || a->sha256 == NULL)
+    if (a->own_keys == NULL || a->cache == NULL || a->failures == NULL || a->replays == NULL ||
+        a->sha256 == NULL)
         return kl_fail(err, KL_NO_MEMORY, "authenticator", "out of memory");
     a->own = (struct kl_jwt_issuer){.name = a->issuer, .tenant = a->tenant, .keys = a->own_keys};
     return kl_jwks_add(a->own_keys, a->kid, key->public_key, err);

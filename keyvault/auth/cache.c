@@ -9,7 +9,8 @@
 
 struct entry {
     uint8_t digest[KL_TOKEN_DIGEST_LEN];
-    struct kl_jwt_claims claims; /* expires 0 = empty */
+    uint64_t generation;
+    struct kl_caller caller; /* expires 0 = empty */
 };
 
 struct shard {
@@ -47,20 +48,20 @@ static struct entry *find_locked(struct shard *s, const uint8_t *digest)
 {
     struct entry *set = s->sets[digest[1] % SETS];
     for (size_t i = 0; i < WAYS; i++)
-        if (set[i].claims.expires != 0 && memcmp(set[i].digest, digest, KL_TOKEN_DIGEST_LEN) == 0)
+        if (set[i].caller.expires != 0 && memcmp(set[i].digest, digest, KL_TOKEN_DIGEST_LEN) == 0)
             return &set[i];
     return NULL;
 }
 
 bool kl_token_cache_get(struct kl_token_cache *c, const uint8_t digest[static KL_TOKEN_DIGEST_LEN],
-                        int64_t now, struct kl_jwt_claims *ret)
+                        uint64_t generation, int64_t now, struct kl_caller *ret)
 {
     struct shard *s = shard_of(c, digest);
     (void)pthread_mutex_lock(&s->lock);
     const struct entry *e = find_locked(s, digest);
-    bool found = e != NULL && now < e->claims.expires;
+    bool found = e != NULL && e->generation == generation && now < e->caller.expires;
     if (found)
-        *ret = e->claims;
+        *ret = e->caller;
     (void)pthread_mutex_unlock(&s->lock);
     return found;
 }
@@ -70,13 +71,13 @@ static struct entry *first_to_expire_locked(struct shard *s, const uint8_t *dige
     struct entry *set = s->sets[digest[1] % SETS];
     struct entry *victim = &set[0];
     for (size_t i = 1; i < WAYS; i++)
-        if (set[i].claims.expires < victim->claims.expires)
+        if (set[i].caller.expires < victim->caller.expires)
             victim = &set[i];
     return victim;
 }
 
 void kl_token_cache_put(struct kl_token_cache *c, const uint8_t digest[static KL_TOKEN_DIGEST_LEN],
-                        const struct kl_jwt_claims *claims)
+                        uint64_t generation, const struct kl_caller *caller)
 {
     struct shard *s = shard_of(c, digest);
     (void)pthread_mutex_lock(&s->lock);
@@ -84,6 +85,7 @@ void kl_token_cache_put(struct kl_token_cache *c, const uint8_t digest[static KL
     if (e == NULL)
         e = first_to_expire_locked(s, digest);
     memcpy(e->digest, digest, KL_TOKEN_DIGEST_LEN);
-    e->claims = *claims;
+    e->generation = generation;
+    e->caller = *caller;
     (void)pthread_mutex_unlock(&s->lock);
 }

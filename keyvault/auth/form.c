@@ -10,7 +10,7 @@ static enum kl_code decode(const char *text, size_t n, bool percent, struct kl_s
 {
     if (n > KL_FORM_VALUE_MAX * 3)
         return kl_fail(err, KL_BAD_INPUT, "form", "a value is too long");
-    KL_AUTO(secret) value = kl_secret_new(KL_FORM_VALUE_MAX * 3 + 1);
+    KL_AUTO(secret) value = kl_secret_new(n + 1);
     if (value == NULL || kl_secret_resize(value, n + 1) != KL_OK)
         return kl_fail(err, KL_NO_MEMORY, "form", "out of memory");
     char *out = (char *)kl_secret_bytes(value);

@@ -7,7 +7,7 @@
 
 #define KL_FORM_MAX        16384 /* bytes of a body */
 #define KL_FORM_MAX_FIELDS 64
-#define KL_FORM_VALUE_MAX  1024 /* decoded bytes of a wanted value */
+#define KL_FORM_VALUE_MAX  12288 /* decoded bytes of a wanted value */
 
 /** A field that the caller wants. `value` is set to NULL when the form lacks it. */
 struct kl_form_field {

@@ -20,11 +20,19 @@ enum kl_code kl_issuer_audience(const struct kl_authenticator *a, const char *te
                                 char ret[static KL_AUDIENCE_MAX], struct kl_err *err) KL_MUST_USE;
 
 /** Check a client id and its secret. An unknown client, a disabled one and a wrong secret are one
- * answer, in one time: KL_UNAUTHENTICATED. KL_THROTTLED after KL_FAILURES_MAX failures of this id
- * from this address (`peer`). */
+ * answer, in one time: KL_UNAUTHENTICATED. KL_KEY_EXPIRED for one that was right once. KL_THROTTLED
+ * after KL_FAILURES_MAX failures of this id from this address (`peer`). */
 enum kl_code kl_issuer_check_client(struct kl_authenticator *a, const char *client_id,
                                     struct kl_secret *secret, const char *peer,
                                     struct kl_principal *ret, struct kl_err *err) KL_MUST_USE;
+
+/** Check a client assertion (assertion.h); `client_id` is what the form says beside it, or "".
+ * `origin` is where the request came in: the assertion must be for an endpoint there or on the
+ * service's own. Each is good once: KL_EXISTS. KL_UNAUTHENTICATED, KL_THROTTLED. */
+enum kl_code kl_issuer_check_assertion(struct kl_authenticator *a, const char *client_id,
+                                       const char *text, const struct kl_origin *origin,
+                                       const char *peer, struct kl_principal *ret,
+                                       struct kl_err *err) KL_MUST_USE;
 
 struct kl_issued {
     struct kl_secret *token;     /* the JWT; borrowed during the callback */

@@ -2,6 +2,7 @@
 
 #include "base/encoding.h"
 
+#include <openssl/rsa.h>
 #include <string.h>
 
 KL_AUTO_DEFINE(md_ctx, EVP_MD_CTX, EVP_MD_CTX_free);
@@ -38,16 +39,21 @@ static const char *forbidden_member(const json_t *header)
     return NULL;
 }
 
+/* "at+jwt" is what RFC 9068 calls an access token. */
+static bool typ_is_fine(const json_t *typ)
+{
+    const char *text = json_is_string(typ) ? json_string_value(typ) : "";
+    return strcasecmp(text, "JWT") == 0 || strcasecmp(text, "at+jwt") == 0;
+}
+
 static enum kl_code check_header(struct kl_jws *jws, struct kl_err *err)
 {
     const json_t *alg = json_object_get(jws->header, "alg");
     const json_t *typ = json_object_get(jws->header, "typ");
     const json_t *kid = json_object_get(jws->header, "kid");
-    if (!json_is_object(jws->header))
-        return malformed(err, "its header is not an object");
     if (!json_is_string(alg) || strcmp(json_string_value(alg), "RS256") != 0)
         return malformed(err, "its alg is not RS256");
-    if (typ != NULL && (!json_is_string(typ) || strcasecmp(json_string_value(typ), "JWT") != 0))
+    if (typ != NULL && !typ_is_fine(typ))
         return malformed(err, "its typ is not JWT");
     if (!json_is_string(kid) || json_string_length(kid) == 0 ||
         json_string_length(kid) > KL_KID_MAX)
@@ -66,7 +72,7 @@ static enum kl_code read_header(struct kl_jws *jws, size_t n, struct kl_err *err
         return malformed(err, "its header is not base64url");
     if (kl_json_parse((const char *)bytes, len, &jws->header, NULL) != KL_OK)
         return malformed(err, "its header is not JSON");
-    return check_header(jws, err);
+    return json_is_object(jws->header) ? KL_OK : malformed(err, "its header is not an object");
 }
 
 static enum kl_code read_parts(struct kl_jws *jws, size_t n, struct kl_err *err)
@@ -93,6 +99,20 @@ static enum kl_code read_parts(struct kl_jws *jws, size_t n, struct kl_err *err)
 
 enum kl_code kl_jws_open(const char *text, size_t n, struct kl_jws *ret, struct kl_err *err)
 {
+    struct kl_jws jws;
+    enum kl_code code = kl_jws_split(text, n, &jws, err);
+    if (code != KL_OK)
+        return code;
+    code = check_header(&jws, err);
+    if (code == KL_OK)
+        *ret = jws;
+    else
+        kl_jws_done(&jws);
+    return code;
+}
+
+enum kl_code kl_jws_split(const char *text, size_t n, struct kl_jws *ret, struct kl_err *err)
+{
     if (n > KL_JWS_MAX)
         return malformed(err, "it is too long");
     struct kl_jws jws = {.text = text};
@@ -118,9 +138,20 @@ enum kl_code kl_jws_verify(const struct kl_jws *jws, const struct kl_jwks *keys,
     if (key == NULL)
         return kl_fail(err, KL_UNAUTHENTICATED, "jws",
                        "AKV10046: Unable to resolve the key used for signature validation.");
+    return kl_jws_verify_key(jws, key, KL_JWS_RS256, err);
+}
+
+enum kl_code kl_jws_verify_key(const struct kl_jws *jws, EVP_PKEY *key, enum kl_jws_alg alg,
+                               struct kl_err *err)
+{
     KL_AUTO(md_ctx) ctx = EVP_MD_CTX_new();
-    if (ctx == NULL || EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key) != 1)
+    EVP_PKEY_CTX *how = NULL;
+    if (ctx == NULL || EVP_DigestVerifyInit(ctx, &how, EVP_sha256(), NULL, key) != 1)
         return kl_fail_ossl(err, "EVP_DigestVerifyInit", "cannot check the token's signature");
+    if (alg == KL_JWS_PS256 && (EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING) != 1 ||
+                                EVP_PKEY_CTX_set_rsa_pss_saltlen(how, RSA_PSS_SALTLEN_DIGEST) != 1))
+        return kl_fail_ossl(err, "EVP_PKEY_CTX_set_rsa_padding",
+                            "cannot check the token's signature");
     if (EVP_DigestVerify(ctx, jws->signature, jws->signature_len, (const unsigned char *)jws->text,
                          jws->signed_len) != 1) {
         struct kl_err cause;

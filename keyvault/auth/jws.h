@@ -26,11 +26,20 @@ struct kl_jws {
  * with kl_jws_done. */
 enum kl_code kl_jws_open(const char *text, size_t n, struct kl_jws *ret,
                          struct kl_err *err) KL_MUST_USE;
+/** The same without any rule about the header but that it is an object: for those who have rules
+ * of their own (assertion.c). ret->kid is NULL. */
+enum kl_code kl_jws_split(const char *text, size_t n, struct kl_jws *ret,
+                          struct kl_err *err) KL_MUST_USE;
 void kl_jws_done(struct kl_jws *jws);
 
 /** Check the signature under the key that the kid names in `keys`. KL_UNAUTHENTICATED: no such key,
  * or not its signature. */
 enum kl_code kl_jws_verify(const struct kl_jws *jws, const struct kl_jwks *keys,
                            struct kl_err *err) KL_MUST_USE;
+
+enum kl_jws_alg { KL_JWS_RS256, KL_JWS_PS256 };
+/** The same under a given RSA key. */
+enum kl_code kl_jws_verify_key(const struct kl_jws *jws, EVP_PKEY *key, enum kl_jws_alg alg,
+                               struct kl_err *err) KL_MUST_USE;
 
 #endif

@@ -15,6 +15,12 @@ static const char *text_claim(const json_t *claims, const char *name)
     return json_string_value(json_object_get(claims, name));
 }
 
+static bool is_of(const struct kl_jwt_issuer *issuer, const char *iss, const char *tid)
+{
+    bool tenant_fits = issuer->tenant == NULL || (tid != NULL && strcmp(issuer->tenant, tid) == 0);
+    return strcmp(issuer->name, iss) == 0 && tenant_fits;
+}
+
 /* Row of the table that the iss claim names. Read before the signature is checked, as it decides
  * whose keys may check it. */
 static enum kl_code find_issuer(const json_t *claims, const struct kl_jwt_rules *rules,
@@ -22,16 +28,16 @@ static enum kl_code find_issuer(const json_t *claims, const struct kl_jwt_rules 
 {
     const char *iss = text_claim(claims, "iss");
     const char *tid = text_claim(claims, "tid");
-    for (size_t i = 0; iss != NULL && tid != NULL && i < rules->issuer_count; i++) {
-        if (strcmp(rules->issuers[i].name, iss) == 0 &&
-            strcmp(rules->issuers[i].tenant, tid) == 0) {
-            *ret = &rules->issuers[i];
-            return KL_OK;
-        }
-    }
-    return kl_fail(err, KL_UNAUTHENTICATED, "jwt",
-                   "AKV10032: Invalid issuer. Expected one of %.200s",
-                   rules->issuer_count > 0 ? rules->issuers[0].name : "(none)");
+    *ret = NULL;
+    if (iss != NULL && is_of(rules->own, iss, tid))
+        *ret = rules->own;
+    for (size_t i = 0; iss != NULL && *ret == NULL && i < rules->other_count; i++)
+        if (is_of(&rules->others[i], iss, tid))
+            *ret = &rules->others[i];
+    return *ret != NULL
+               ? KL_OK
+               : kl_fail(err, KL_UNAUTHENTICATED, "jwt",
+                         "AKV10032: Invalid issuer. Expected one of %.200s", rules->own->name);
 }
 
 /* A NumericDate, whole seconds only. `missing` is what absence means. */
@@ -75,25 +81,122 @@ static const char *either(const json_t *claims, const char *one, const char *oth
     return json_string_value(a != NULL ? a : b);
 }
 
-static enum kl_code check_identity(const json_t *claims, struct kl_jwt_claims *ret,
-                                   struct kl_err *err)
+enum kl_code kl_jwt_derive_id(const char *issuer, const char *subject,
+                              char ret[static KL_UUID_LEN + 1], struct kl_err *err)
+{
+    static const char label[] = "kluis subject 1";
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    char hex[33];
+    if (kl_uuid_valid(subject)) {
+        for (size_t i = 0; i <= KL_UUID_LEN; i++)
+            ret[i] = (char)(subject[i] >= 'A' && subject[i] <= 'F' ? subject[i] + 32 : subject[i]);
+        return KL_OK;
+    }
+    struct kl_buf text = KL_BUF_INIT(KL_JWS_MAX);
+    kl_buf_put(&text, label, sizeof label);
+    kl_buf_put(&text, issuer, strlen(issuer) + 1);
+    kl_buf_puts(&text, subject);
+    bool ok = !kl_buf_failed(&text) &&
+              EVP_Digest(text.bytes, text.len, digest, NULL, EVP_sha256(), NULL) == 1;
+    kl_buf_done(&text);
+    if (!ok)
+        return kl_fail(err, KL_NO_MEMORY, "jwt", "cannot hash a subject");
+    digest[6] = (uint8_t)(0x80 | (digest[6] & 0x0f));
+    digest[8] = (uint8_t)(0x80 | (digest[8] & 0x3f));
+    kl_hex(digest, 16, hex);
+    (void)snprintf(ret, KL_UUID_LEN + 1, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
+                   hex + 16, hex + 20);
+    return KL_OK;
+}
+
+static enum kl_code check_own_identity(const json_t *claims, struct kl_jwt_claims *ret,
+                                       struct kl_err *err)
 {
     const char *oid = text_claim(claims, "oid");
     const char *app = either(claims, "appid", "azp");
-    const char *id = text_claim(claims, "uti");
-    if (id == NULL)
-        id = text_claim(claims, "jti");
     if (oid == NULL || !kl_uuid_valid(oid))
         return invalid(err, "its oid is not an object id");
     if (app == NULL || !kl_uuid_valid(app))
         return invalid(err, "its appid is not a client id");
-    if (id != NULL && strlen(id) > KL_JWT_ID_MAX)
-        return invalid(err, "its uti is too long");
     memcpy(ret->object_id, oid, sizeof ret->object_id);
     memcpy(ret->app_id, app, sizeof ret->app_id);
-    if (id != NULL)
-        memcpy(ret->token_id, id, strlen(id) + 1);
     return KL_OK;
+}
+
+/* A provider that has more groups than fit a token leaves them out; more than we take is the same
+ * as an attack on our time. */
+static enum kl_code read_groups(const json_t *claims, struct kl_jwt_claims *ret, struct kl_err *err)
+{
+    const json_t *groups = json_object_get(claims, "groups");
+    const json_t *group;
+    size_t i;
+    if (groups != NULL && (!json_is_array(groups) || json_array_size(groups) > KL_JWT_GROUPS_MAX))
+        return invalid(err, "its groups are not a list of at most 256");
+    json_array_foreach(groups, i, group)
+    {
+        if (!json_is_string(group))
+            return invalid(err, "its groups are not texts");
+        enum kl_code code =
+            kl_jwt_derive_id(ret->issuer->name, json_string_value(group), ret->groups[i], err);
+        if (code != KL_OK)
+            return code;
+    }
+    ret->group_count = json_array_size(groups);
+    return KL_OK;
+}
+
+static enum kl_code check_external_identity(const json_t *claims, struct kl_jwt_claims *ret,
+                                            struct kl_err *err)
+{
+    const char *who = text_claim(claims, ret->issuer->object_claim);
+    const char *app = either(claims, "appid", "azp");
+    if (who == NULL || *who == 0)
+        return invalid(err, "it does not say who the caller is");
+    if (app != NULL && kl_uuid_valid(app))
+        memcpy(ret->app_id, app, sizeof ret->app_id);
+    enum kl_code code = kl_jwt_derive_id(ret->issuer->name, who, ret->object_id, err);
+    return code == KL_OK ? read_groups(claims, ret, err) : code;
+}
+
+static enum kl_code check_identity(const json_t *claims, struct kl_jwt_claims *ret,
+                                   struct kl_err *err)
+{
+    const char *id = text_claim(claims, "uti");
+    if (id == NULL)
+        id = text_claim(claims, "jti");
+    if (id != NULL && strlen(id) > KL_JWT_ID_MAX && ret->issuer->registered == NULL)
+        return invalid(err, "its uti is too long");
+    if (id != NULL)
+        (void)snprintf(ret->token_id, sizeof ret->token_id, "%s", id);
+    return ret->issuer->registered == NULL ? check_own_identity(claims, ret, err)
+                                           : check_external_identity(claims, ret, err);
+}
+
+static bool audience_fits(const char *audience, const struct kl_jwt_rules *rules,
+                          const struct kl_jwt_issuer *issuer)
+{
+    if (issuer->audience_count == 0)
+        return rules->audience_ok(rules->arg, audience);
+    for (size_t i = 0; i < issuer->audience_count; i++)
+        if (strcmp(issuer->audiences[i], audience) == 0)
+            return true;
+    return false;
+}
+
+/* Ours have one audience. Others may have a list of them (RFC 7519 section 4.1.3). */
+static bool any_audience_fits(const json_t *aud, const struct kl_jwt_rules *rules,
+                              const struct kl_jwt_issuer *issuer)
+{
+    const json_t *one;
+    size_t i;
+    if (json_is_string(aud))
+        return audience_fits(json_string_value(aud), rules, issuer);
+    if (issuer->registered == NULL || json_array_size(aud) > 16)
+        return false;
+    json_array_foreach(aud, i,
+                       one) if (json_is_string(one) &&
+                                audience_fits(json_string_value(one), rules, issuer)) return true;
+    return false;
 }
 
 static enum kl_code check_claims(const json_t *claims, const struct kl_jwt_rules *rules,
@@ -103,7 +206,7 @@ static enum kl_code check_claims(const json_t *claims, const struct kl_jwt_rules
     enum kl_code code = check_times(claims, rules->now, ret, err);
     if (code != KL_OK)
         return code;
-    if (audience == NULL || !rules->audience_ok(rules->arg, audience))
+    if (!any_audience_fits(json_object_get(claims, "aud"), rules, ret->issuer))
         return kl_fail(err, KL_UNAUTHENTICATED, "jwt",
                        "AKV10022: Invalid audience. Expected https://vault.azure.net or an origin "
                        "of this service, found: %.120s",
@@ -118,12 +221,14 @@ static enum kl_code verify_opened(const struct kl_jws *jws, const struct kl_jwt_
     if (kl_json_parse((const char *)jws->payload, jws->payload_len, &claims, NULL) != KL_OK ||
         !json_is_object(claims))
         return invalid(err, "its payload is not a JSON object");
-    struct kl_jwt_claims found = {0};
-    enum kl_code code = find_issuer(claims, rules, &found.issuer, err);
+    const struct kl_jwt_issuer *issuer;
+    enum kl_code code = find_issuer(claims, rules, &issuer, err);
     if (code == KL_OK)
-        code = kl_jws_verify(jws, found.issuer->keys, err);
-    if (code == KL_OK)
-        code = check_claims(claims, rules, &found, err);
+        code = kl_jws_verify(jws, issuer->keys, err);
+    if (code != KL_OK)
+        return code;
+    struct kl_jwt_claims found = {.issuer = issuer};
+    code = check_claims(claims, rules, &found, err);
     if (code == KL_OK)
         *ret = found;
     return code;

@@ -19,8 +19,8 @@ struct kl_authenticator {
     char issuer[256];                   /* iss of our own tokens */
     char kid[2 * KL_SPKI_HASH_LEN + 1]; /* of our own key: hex of the SPKI's SHA-256 */
     struct kl_jwks *own_keys;
-    struct kl_jwt_issuer own;           /* who may say who a caller is: we ourselves, */
-    struct kl_issuers *others;          /* and those of the configuration */
+    struct kl_jwt_issuer own;  /* who may say who a caller is: we ourselves, */
+    struct kl_issuers *others; /* and those of the configuration */
     struct kl_token_cache *cache;
     struct kl_failures *failures;
     struct kl_replays *replays;

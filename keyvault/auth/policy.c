@@ -1,5 +1,7 @@
 #include "keyvault/auth/policy.h"
 
+#include "keyvault/auth/roles.h"
+
 #include <string.h>
 
 /* Bits are what databases hold: a row's bit never changes, new rows take the next free one of their
@@ -103,8 +105,7 @@ uint64_t kl_permission_all(enum kl_permission_kind kind)
     return all;
 }
 
-/* The bits that one word stands for; 0 = no such word. */
-static uint64_t bits_of(enum kl_permission_kind kind, const char *word)
+uint64_t kl_permission_bits(enum kl_permission_kind kind, const char *word)
 {
     if (strcasecmp(word, "all") == 0)
         return kl_permission_all(kind);
@@ -125,7 +126,8 @@ static enum kl_code parse_kind(enum kl_permission_kind kind, const json_t *words
     const json_t *word;
     json_array_foreach(words, i, word)
     {
-        uint64_t bits = json_is_string(word) ? bits_of(kind, json_string_value(word)) : 0;
+        uint64_t bits =
+            json_is_string(word) ? kl_permission_bits(kind, json_string_value(word)) : 0;
         if (bits == 0)
             return kl_fail(err, KL_BAD_INPUT, "policy", "permissions.%s knows no word '%.40s'",
                            kind_words[kind],
@@ -185,10 +187,79 @@ bool kl_policy_allows(const struct kl_policy *p, enum kl_permission permission)
     return (p->allowed[kl_permission_kind_of(permission)] & kl_permission_bit(permission)) != 0;
 }
 
+/* Sorted by object id, as the model makes them. */
 const struct kl_policy *kl_policy_of(const struct kl_vault *vault, const char *object_id)
 {
-    for (size_t i = 0; i < vault->policy_count; i++)
-        if (strcmp(vault->policies[i].object_id, object_id) == 0)
-            return &vault->policies[i];
+    size_t low = 0, high = vault->policy_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(vault->policies[middle].object_id, object_id);
+        if (order == 0)
+            return &vault->policies[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return NULL;
+}
+
+static bool add_roles(const struct kl_vault *vault, const char *object_id, struct kl_policy *to)
+{
+    size_t low = 0, high = vault->assignment_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(vault->assignments[middle].object_id, object_id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool any = false;
+    for (;
+         low < vault->assignment_count && strcmp(vault->assignments[low].object_id, object_id) == 0;
+         low++) {
+        kl_role_add(vault->assignments[low].role, to);
+        any = true;
+    }
+    return any;
+}
+
+static bool add_rights(const struct kl_vault *vault, const char *object_id, struct kl_policy *to)
+{
+    if (vault->rbac)
+        return add_roles(vault, object_id, to);
+    const struct kl_policy *p = kl_policy_of(vault, object_id);
+    for (size_t kind = 0; p != NULL && kind < KL_PERM_KINDS; kind++)
+        to->allowed[kind] |= p->allowed[kind];
+    return p != NULL;
+}
+
+bool kl_rights_of(const struct kl_vault *vault, const struct kl_caller *caller,
+                  struct kl_policy *ret)
+{
+    *ret = (struct kl_policy){.allowed = {0}};
+    bool any = add_rights(vault, caller->who.object_id, ret);
+    for (unsigned i = 0; i < caller->group_count; i++)
+        any = add_rights(vault, caller->groups[i], ret) || any;
+    return any;
+}
+
+bool kl_role_manages(const char *role)
+{
+    struct kl_policy rights = {.allowed = {0}};
+    kl_role_add(role, &rights);
+    return kl_policy_allows(&rights, KL_MAY_VAULT_SETPOLICY);
+}
+
+bool kl_vault_has_manager(const struct kl_vault *vault, const char *except)
+{
+    for (size_t i = 0; !vault->rbac && i < vault->policy_count; i++)
+        if (kl_policy_allows(&vault->policies[i], KL_MAY_VAULT_SETPOLICY) &&
+            (except == NULL || strcmp(vault->policies[i].object_id, except) != 0))
+            return true;
+    for (size_t i = 0; vault->rbac && i < vault->assignment_count; i++)
+        if (kl_role_manages(vault->assignments[i].role) &&
+            (except == NULL || strcmp(vault->assignments[i].id, except) != 0))
+            return true;
+    return false;
 }

@@ -16,6 +16,8 @@ uint64_t kl_permission_bit(enum kl_permission p);
 /** Every bit of a kind ("all"). Secrets and certificates have their words here too, so that
  * policies written today hold for them. */
 uint64_t kl_permission_all(enum kl_permission_kind kind);
+/** The bits that a word in any case stands for, "all" too; 0 = no such word. */
+uint64_t kl_permission_bits(enum kl_permission_kind kind, const char *word);
 /** {"keys":["get",…],…} -> ret->allowed (object_id is left alone); words in any case, "all"; an
  * unknown word or kind is KL_BAD_INPUT naming it. */
 enum kl_code kl_policy_parse(const json_t *permissions, struct kl_policy *ret,
@@ -27,5 +29,14 @@ json_t *kl_policy_format(const struct kl_policy *p);
 bool kl_policy_allows(const struct kl_policy *p, enum kl_permission permission);
 /** The vault's policy for a principal, or NULL; borrowed from the vault. */
 const struct kl_policy *kl_policy_of(const struct kl_vault *vault, const char *object_id);
+/** Everything that the caller may in the vault, by itself and by its groups; false when nothing
+ * there names any of them. Policies decide, or role assignments where the vault says so. */
+bool kl_rights_of(const struct kl_vault *vault, const struct kl_caller *caller,
+                  struct kl_policy *ret);
+/** Whether the role (an id) holds setPolicy. */
+bool kl_role_manages(const char *role);
+/** Whether anybody may set policies and roles in the vault, leaving out `except` (NULL, a policy's
+ * object id, or an assignment's id where roles decide). */
+bool kl_vault_has_manager(const struct kl_vault *vault, const char *except);
 
 #endif

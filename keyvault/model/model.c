@@ -41,7 +41,7 @@ enum kl_code kl_model_commit(struct kl_model *m, struct kl_store_session *t, str
     if (code == KL_OK)
         return KL_OK;
     kl_cache_flush(m->cache);
-    if (kl_world_load(m, t, &e) != KL_OK)
+    if (kl_world_load(m, t, &e) != KL_OK || kl_directory_load(&m->directory, t, &e) != KL_OK)
         kl_log_err(KL_LOG_ERROR, "reading the store again after a failed commit", &e);
     return code;
 }
@@ -130,7 +130,9 @@ static enum kl_code load_world(struct kl_model *m, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
-    return code == KL_OK ? kl_world_load(m, t, err) : code;
+    if (code == KL_OK)
+        code = kl_world_load(m, t, err);
+    return code == KL_OK ? kl_directory_load(&m->directory, t, err) : code;
 }
 
 static enum kl_code load(struct kl_model *m, const struct kl_model_config *config,
@@ -153,6 +155,7 @@ enum kl_code kl_model_open(const struct kl_model_config *config, struct kl_model
     if (fresh == NULL)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for the model");
     kl_world_init(&fresh->world);
+    kl_directory_init(&fresh->directory);
     (void)pthread_mutex_init(&fresh->reconciling, NULL);
     (void)pthread_mutex_init(&fresh->births.lock, NULL);
     kl_trusted_clock_start(&fresh->clock);
@@ -160,7 +163,8 @@ enum kl_code kl_model_open(const struct kl_model_config *config, struct kl_model
     m->tokens = config->tokens;
     m->token_count = config->token_count;
     m->cache = kl_cache_new();
-    if (m->cache == NULL)
+    m->vault_keys = kl_vault_keys_new();
+    if (m->cache == NULL || m->vault_keys == NULL)
         return kl_fail(err, KL_NO_MEMORY, "aligned_alloc", "no memory for the key cache");
     enum kl_code code = load(m, config, err);
     if (code == KL_OK)
@@ -173,7 +177,9 @@ void kl_model_close(struct kl_model *m)
     if (m == NULL)
         return;
     kl_cache_free(m->cache);
+    kl_vault_keys_free(m->vault_keys);
     kl_world_done(&m->world);
+    kl_directory_done(&m->directory);
     kl_trusted_clock_done(&m->clock);
     kl_store_close(m->store);
     (void)pthread_mutex_destroy(&m->reconciling);

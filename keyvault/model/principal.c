@@ -2,102 +2,84 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keyvault/model/credential.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <string.h>
 #include <strings.h>
-
-#define SECRET_BYTES 32
-
-/* SHA-256(salt || secret): the secret is 256 random bits, so nothing slower is of use. */
-static bool hash_secret(const uint8_t salt[static 16], const void *secret, size_t n,
-                        uint8_t ret[static 32])
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) > 0 &&
-              EVP_DigestUpdate(ctx, salt, 16) > 0 && EVP_DigestUpdate(ctx, secret, n) > 0 &&
-              EVP_DigestFinal_ex(ctx, ret, NULL) > 0;
-    EVP_MD_CTX_free(ctx);
-    return ok;
-}
-
-bool kl_principal_secret_ok(const struct kl_principal *p, struct kl_secret *secret)
-{
-    uint8_t hash[32];
-    bool ok = hash_secret(p->secret_salt, kl_secret_bytes(secret), kl_secret_len(secret), hash) &&
-              CRYPTO_memcmp(hash, p->secret_hash, sizeof hash) == 0;
-    kl_wipe(hash, sizeof hash);
-    return ok;
-}
-
-static enum kl_code make_secret(struct kl_principal *p, struct kl_secret **ret, struct kl_err *err)
-{
-    uint8_t random[SECRET_BYTES];
-    struct kl_buf text = KL_BUF_INIT(KL_B64URL_LEN(SECRET_BYTES) + 1);
-    KL_AUTO(secret) s = kl_secret_new(KL_B64URL_LEN(SECRET_BYTES));
-    kl_random(random, sizeof random);
-    kl_random(p->secret_salt, sizeof p->secret_salt);
-    kl_b64url_put(&text, random, sizeof random);
-    kl_wipe(random, sizeof random);
-    bool ok = s != NULL && !kl_buf_failed(&text) &&
-              kl_secret_append(s, text.bytes, text.len) == KL_OK &&
-              hash_secret(p->secret_salt, text.bytes, text.len, p->secret_hash);
-    kl_buf_wipe(&text);
-    if (!ok)
-        return kl_fail(err, KL_NO_MEMORY, "secret", "no memory for a client secret");
-    *ret = kl_take(s);
-    return KL_OK;
-}
 
 static void row_of(const struct kl_principal *p, struct kl_principal_row *row)
 {
     *row = (struct kl_principal_row){
-        .roles = p->roles, .disabled = p->disabled, .created = p->created};
+        .kind = p->kind, .roles = p->roles, .disabled = p->disabled, .created = p->created};
     memcpy(row->object_id, p->object_id, sizeof row->object_id);
     memcpy(row->client_id, p->client_id, sizeof row->client_id);
     memcpy(row->name, p->name, sizeof row->name);
+    memcpy(row->issuer, p->issuer, sizeof row->issuer);
     kl_model_fold(p->name, row->folded, sizeof row->folded);
-    memcpy(row->salt, p->secret_salt, sizeof row->salt);
-    memcpy(row->hash, p->secret_hash, sizeof row->hash);
+}
+
+/* Each of the three words of a principal finds it, so none may be another's. */
+static enum kl_code check_free(struct kl_model *m, const struct kl_principal *p, struct kl_err *err)
+{
+    const char *const words[] = {p->name, p->object_id, p->client_id};
+    struct kl_principal other;
+    for (size_t i = 0; i < KL_COUNT(words); i++)
+        if (kl_principal_find(m, words[i], &other, NULL) == KL_OK)
+            return kl_fail(err, KL_EXISTS, "principal", "a principal %s exists", words[i]);
+    return KL_OK;
 }
 
 static enum kl_code write_principal(struct kl_model *m, const struct kl_principal *p,
-                                    struct kl_err *err)
+                                    const struct kl_credential *first, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
     struct kl_principal_row row;
     row_of(p, &row);
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
-        code = kl_world_reserve(&m->world, err);
+        code = check_free(m, p, err);
     if (code == KL_OK)
         code = kl_store_insert(t, KL_Q_PRINCIPAL_INSERT, &row, NULL, err);
-    if (code == KL_EXISTS)
-        return kl_fail(err, KL_EXISTS, "principal", "a principal named %s exists", p->name);
-    if (code == KL_OK)
-        code = kl_model_commit(m, t, err);
-    if (code == KL_OK)
-        kl_world_put_principal(&m->world, p);
-    return code;
+    if (code == KL_OK && first != NULL)
+        code = kl_credential_insert(t, first, err);
+    return code == KL_OK ? kl_directory_commit(m, t, err) : code;
 }
 
-enum kl_code kl_principal_create(struct kl_model *m, const char *name, unsigned roles,
+static enum kl_code fill(const struct kl_principal_spec *spec, struct kl_principal *p,
+                         struct kl_err *err)
+{
+    size_t n = strlen(spec->name);
+    if (n == 0 || n >= sizeof p->name || kl_uuid_valid(spec->name))
+        return kl_fail(err, KL_BAD_INPUT, "name",
+                       "a principal's name has 1 to %zu bytes and is no GUID", sizeof p->name - 1);
+    *p = (struct kl_principal){.kind = spec->kind != 0 ? spec->kind : KL_PRINCIPAL_APPLICATION,
+                               .roles = spec->roles,
+                               .created = kl_clock_unix()};
+    memcpy(p->name, spec->name, n);
+    kl_uuid_new(p->object_id);
+    kl_uuid_new(p->client_id);
+    if (spec->object_id != NULL)
+        memcpy(p->object_id, spec->object_id, sizeof p->object_id);
+    if (spec->client_id != NULL)
+        memcpy(p->client_id, spec->client_id, sizeof p->client_id);
+    (void)snprintf(p->issuer, sizeof p->issuer, "%s", spec->issuer != NULL ? spec->issuer : "");
+    return KL_OK;
+}
+
+enum kl_code kl_principal_create(struct kl_model *m, const struct kl_principal_spec *spec,
                                  struct kl_principal *ret, struct kl_secret **ret_secret,
                                  struct kl_err *err)
 {
-    struct kl_principal p = {.roles = roles, .created = kl_clock_unix()};
+    struct kl_principal p;
+    struct kl_credential first;
     KL_AUTO(secret) secret = NULL;
-    size_t n = strlen(name);
-    if (n == 0 || n >= sizeof p.name || kl_uuid_valid(name))
-        return kl_fail(err, KL_BAD_INPUT, "name",
-                       "a principal's name has 1 to %zu bytes and is no GUID", sizeof p.name - 1);
-    memcpy(p.name, name, n);
-    kl_uuid_new(p.object_id);
-    kl_uuid_new(p.client_id);
-    enum kl_code code = make_secret(&p, &secret, err);
+    enum kl_code code = fill(spec, &p, err);
+    bool with_secret = code == KL_OK && p.kind == KL_PRINCIPAL_APPLICATION && p.issuer[0] == '\0' &&
+                       !spec->no_secret;
+    if (with_secret)
+        code = kl_credential_make_secret(p.object_id, "first", 0, &first, &secret, err);
     if (code == KL_OK)
-        code = write_principal(m, &p, err);
+        code = write_principal(m, &p, with_secret ? &first : NULL, err);
     if (code != KL_OK)
         return code;
     *ret = p;
@@ -105,37 +87,33 @@ enum kl_code kl_principal_create(struct kl_model *m, const char *name, unsigned 
     return KL_OK;
 }
 
-static bool answers_to(const struct kl_principal *p, const char *any)
-{
-    return strcasecmp(p->client_id, any) == 0 || strcasecmp(p->object_id, any) == 0 ||
-           strcasecmp(p->name, any) == 0;
-}
-
 enum kl_code kl_principal_find(struct kl_model *m, const char *any, struct kl_principal *ret,
                                struct kl_err *err)
 {
-    struct kl_world *w = &m->world;
-    bool found = false;
-    (void)pthread_rwlock_rdlock(&w->lock);
-    for (size_t i = 0; i < w->now.principal_count && !found; i++)
-        if (answers_to(&w->now.principals[i], any)) {
-            *ret = w->now.principals[i];
-            found = true;
-        }
-    (void)pthread_rwlock_unlock(&w->lock);
-    return found ? KL_OK : kl_fail(err, KL_NOT_FOUND, "principal", "no principal %s", any);
+    struct kl_directory *d = &m->directory;
+    (void)pthread_rwlock_rdlock(&d->lock);
+    const struct kl_principal *found = kl_people_find(&d->now, any);
+    if (found != NULL)
+        *ret = *found;
+    (void)pthread_rwlock_unlock(&d->lock);
+    return found != NULL ? KL_OK : kl_fail(err, KL_NOT_FOUND, "principal", "no principal %s", any);
+}
+
+uint64_t kl_principal_generation(struct kl_model *m)
+{
+    return atomic_load(&m->directory.generation);
 }
 
 enum kl_code kl_principal_list(struct kl_model *m, struct kl_principal **ret, size_t *ret_count,
                                struct kl_err *err)
 {
-    struct kl_world *w = &m->world;
-    (void)pthread_rwlock_rdlock(&w->lock);
-    size_t count = w->now.principal_count;
+    struct kl_directory *d = &m->directory;
+    (void)pthread_rwlock_rdlock(&d->lock);
+    size_t count = d->now.principal_count;
     struct kl_principal *list = calloc(count + 1, sizeof *list);
     if (list != NULL && count > 0)
-        memcpy(list, w->now.principals, count * sizeof *list);
-    (void)pthread_rwlock_unlock(&w->lock);
+        memcpy(list, d->now.principals, count * sizeof *list);
+    (void)pthread_rwlock_unlock(&d->lock);
     if (list == NULL)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for a list of principals");
     *ret = list;
@@ -143,34 +121,72 @@ enum kl_code kl_principal_list(struct kl_model *m, struct kl_principal **ret, si
     return KL_OK;
 }
 
-/* Under a write session, so that two deletions cannot both leave the other one as the last. */
-static bool is_last_administrator(struct kl_world *w, const char *object_id)
+/* Under a write session, so that two changes cannot both leave the other one as the last. A user
+ * of another issuer counts for nothing here: that issuer may be out of reach. */
+static enum kl_code keep_an_administrator(struct kl_directory *d, const char *object_id,
+                                          struct kl_err *err)
 {
     bool is_one = false, another = false;
-    (void)pthread_rwlock_rdlock(&w->lock);
-    for (size_t i = 0; i < w->now.principal_count; i++) {
-        const struct kl_principal *p = &w->now.principals[i];
-        bool administrator = (p->roles & KL_ROLE_ADMINISTRATOR) != 0 && !p->disabled;
+    (void)pthread_rwlock_rdlock(&d->lock);
+    for (size_t i = 0; i < d->now.principal_count; i++) {
+        const struct kl_principal *p = &d->now.principals[i];
+        bool administrator = (p->roles & KL_ROLE_ADMINISTRATOR) != 0 && !p->disabled &&
+                             p->kind == KL_PRINCIPAL_APPLICATION && p->issuer[0] == '\0';
         if (strcasecmp(p->object_id, object_id) == 0)
             is_one = administrator;
         else
             another = another || administrator;
     }
-    (void)pthread_rwlock_unlock(&w->lock);
-    return is_one && !another;
+    (void)pthread_rwlock_unlock(&d->lock);
+    return is_one && !another
+               ? kl_fail(err, KL_CONFLICT, "principal",
+                         "this is the last administrator; give the role to another principal first")
+               : KL_OK;
+}
+
+static enum kl_code write_change(struct kl_model *m, const struct kl_principal *p,
+                                 struct kl_err *err)
+{
+    KL_AUTO(store_session) t = NULL;
+    int64_t changed = 0;
+    enum kl_code code = kl_store_begin(m->store, true, &t, err);
+    if (code == KL_OK && (p->disabled || (p->roles & KL_ROLE_ADMINISTRATOR) == 0))
+        code = keep_an_administrator(&m->directory, p->object_id, err);
+    if (code == KL_OK)
+        code = kl_store_run(
+            t, KL_Q_PRINCIPAL_SET,
+            KL_ARGS(KL_ARG_INT(p->roles), KL_ARG_INT(p->disabled), KL_ARG_TEXT(p->object_id)),
+            &changed, err);
+    if (code == KL_OK && changed == 0)
+        code = kl_fail(err, KL_NOT_FOUND, "principal", "no principal %s", p->object_id);
+    return code == KL_OK ? kl_directory_commit(m, t, err) : code;
+}
+
+enum kl_code kl_principal_update(struct kl_model *m, const char *object_id, const unsigned *roles,
+                                 const bool *disabled, struct kl_principal *ret, struct kl_err *err)
+{
+    struct kl_principal p;
+    enum kl_code code = kl_principal_find(m, object_id, &p, err);
+    if (code != KL_OK)
+        return code;
+    p.roles = roles != NULL ? *roles : p.roles;
+    p.disabled = disabled != NULL ? *disabled : p.disabled;
+    code = write_change(m, &p, err);
+    if (code == KL_OK)
+        *ret = p;
+    return code;
 }
 
 static enum kl_code delete_rows(struct kl_model *m, struct kl_store_session *t,
                                 const char *object_id, struct kl_err *err)
 {
+    static const enum kl_store_query queries[] = {
+        KL_Q_POLICIES_DELETE_PRINCIPAL, KL_Q_ASSIGNMENTS_DELETE_PRINCIPAL,
+        KL_Q_CREDENTIALS_DELETE_OF, KL_Q_PRINCIPAL_DELETE};
     int64_t changed = 0;
-    if (is_last_administrator(&m->world, object_id))
-        return kl_fail(err, KL_CONFLICT, "principal", "the last administrator cannot be removed");
-    enum kl_code code =
-        kl_store_run(t, KL_Q_POLICIES_DELETE_PRINCIPAL, KL_ARGS(KL_ARG_TEXT(object_id)), NULL, err);
-    if (code == KL_OK)
-        code =
-            kl_store_run(t, KL_Q_PRINCIPAL_DELETE, KL_ARGS(KL_ARG_TEXT(object_id)), &changed, err);
+    enum kl_code code = keep_an_administrator(&m->directory, object_id, err);
+    for (size_t i = 0; i < KL_COUNT(queries) && code == KL_OK; i++)
+        code = kl_store_run(t, queries[i], KL_ARGS(KL_ARG_TEXT(object_id)), &changed, err);
     if (code == KL_OK && changed == 0)
         code = kl_fail(err, KL_NOT_FOUND, "principal", "no principal %s", object_id);
     return code;
@@ -186,10 +202,9 @@ enum kl_code kl_principal_delete(struct kl_model *m, const char *object_id, stru
     if (code == KL_OK)
         code = delete_rows(m, t, p.object_id, err);
     if (code == KL_OK)
-        code = kl_model_commit(m, t, err);
+        code = kl_directory_commit(m, t, err);
     if (code != KL_OK)
         return code;
-    kl_world_drop_principal(&m->world, p.object_id);
     /* Vault snapshots name the principal in their policies; a policy of nobody left in memory lets
      * nobody in. */
     struct kl_err e;

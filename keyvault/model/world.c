@@ -1,4 +1,4 @@
-/* Vaults, their hosts, and principals in memory. */
+/* Vaults and their hosts in memory. */
 #include "keyvault/model/inside.h"
 
 #include <string.h>
@@ -20,9 +20,6 @@ static void empty(struct kl_lists *w)
 {
     free_vaults(w->vaults, w->vault_count);
     free(w->hosts);
-    if (w->principals != NULL)
-        kl_wipe(w->principals, w->principal_room * sizeof *w->principals);
-    free(w->principals);
 }
 
 void kl_world_done(struct kl_world *w)
@@ -44,22 +41,20 @@ static bool grow(void **array, size_t *room, size_t need, size_t size)
     return true;
 }
 
-static bool reserve(struct kl_lists *w, size_t vaults, size_t principals)
+static bool reserve(struct kl_lists *w, size_t vaults)
 {
-    void *v = w->vaults, *h = w->hosts, *p = w->principals;
+    void *v = w->vaults, *h = w->hosts;
     bool ok = grow(&v, &w->vault_room, vaults, sizeof(struct kl_vault *));
     w->vaults = v;
     ok = ok && grow(&h, &w->host_room, vaults * KL_MAX_ORIGINS, sizeof *w->hosts);
     w->hosts = h;
-    ok = ok && grow(&p, &w->principal_room, principals, sizeof *w->principals);
-    w->principals = p;
     return ok;
 }
 
 enum kl_code kl_world_reserve(struct kl_world *w, struct kl_err *err)
 {
     (void)pthread_rwlock_wrlock(&w->lock);
-    bool ok = reserve(&w->now, w->now.vault_count + 1, w->now.principal_count + 1);
+    bool ok = reserve(&w->now, w->now.vault_count + 1);
     (void)pthread_rwlock_unlock(&w->lock);
     return ok ? KL_OK : kl_fail(err, KL_NO_MEMORY, "realloc", "no memory for the list of vaults");
 }
@@ -123,41 +118,6 @@ void kl_world_drop_vault(struct kl_world *w, const char *id)
     (void)pthread_rwlock_unlock(&w->lock);
 }
 
-static void add_principal_locked(struct kl_lists *w, const struct kl_principal *p)
-{
-    size_t at = 0;
-    while (at < w->principal_count && strcasecmp(w->principals[at].name, p->name) < 0)
-        at++;
-    memmove(&w->principals[at + 1], &w->principals[at], (w->principal_count - at) * sizeof *p);
-    w->principals[at] = *p;
-    w->principal_count++;
-}
-
-void kl_world_put_principal(struct kl_world *w, const struct kl_principal *p)
-{
-    (void)pthread_rwlock_wrlock(&w->lock);
-    add_principal_locked(&w->now, p);
-    (void)pthread_rwlock_unlock(&w->lock);
-}
-
-static void drop_principal_locked(struct kl_lists *w, const char *object_id)
-{
-    for (size_t i = 0; i < w->principal_count; i++)
-        if (strcmp(w->principals[i].object_id, object_id) == 0) {
-            w->principal_count--;
-            memmove(&w->principals[i], &w->principals[i + 1],
-                    (w->principal_count - i) * sizeof *w->principals);
-            return;
-        }
-}
-
-void kl_world_drop_principal(struct kl_world *w, const char *object_id)
-{
-    (void)pthread_rwlock_wrlock(&w->lock);
-    drop_principal_locked(&w->now, object_id);
-    (void)pthread_rwlock_unlock(&w->lock);
-}
-
 bool kl_world_host_taken(struct kl_world *w, const char *host)
 {
     bool taken = false;
@@ -177,7 +137,7 @@ static enum kl_code load_vault(struct kl_model *m, struct kl_store_session *t, c
                                struct kl_lists *w, struct kl_err *err)
 {
     struct kl_vault *v;
-    if (!reserve(w, w->vault_count + 1, 1))
+    if (!reserve(w, w->vault_count + 1))
         return kl_fail(err, KL_NO_MEMORY, "realloc", "no memory for the list of vaults");
     enum kl_code code = kl_snapshot_vault(m, t, id, &v, err);
     if (code == KL_OK)
@@ -200,29 +160,10 @@ static enum kl_code load_vaults(struct kl_model *m, struct kl_store_session *t, 
     return code;
 }
 
-static enum kl_code add_principal(void *arg, const void *p, struct kl_err *err)
-{
-    struct kl_lists *w = arg;
-    const struct kl_principal_row *row = p;
-    struct kl_principal who = {
-        .roles = (unsigned)row->roles, .disabled = row->disabled != 0, .created = row->created};
-    memcpy(who.object_id, row->object_id, sizeof who.object_id);
-    memcpy(who.client_id, row->client_id, sizeof who.client_id);
-    memcpy(who.name, row->name, sizeof who.name);
-    memcpy(who.secret_salt, row->salt, sizeof who.secret_salt);
-    memcpy(who.secret_hash, row->hash, sizeof who.secret_hash);
-    if (!reserve(w, w->vault_count, w->principal_count + 1))
-        return kl_fail(err, KL_NO_MEMORY, "realloc", "no memory for the list of principals");
-    add_principal_locked(w, &who);
-    return KL_OK;
-}
-
 enum kl_code kl_world_load(struct kl_model *m, struct kl_store_session *t, struct kl_err *err)
 {
     struct kl_lists fresh = {0};
     enum kl_code code = load_vaults(m, t, &fresh, err);
-    if (code == KL_OK)
-        code = kl_store_each(t, KL_Q_PRINCIPALS, NULL, 0, add_principal, &fresh, err);
     if (code == KL_OK) {
         (void)pthread_rwlock_wrlock(&m->world.lock);
         struct kl_lists old = m->world.now;

@@ -121,7 +121,7 @@ def test_policies(site):
     client.must("POST", "/keys/k1//wrapkey", {"alg": "RSA-OAEP-256", "value": dek})
     status, _, answer = client.call("GET", "/keys/k1")
     check_equal((status, answer["error"]["innererror"]["code"]), (403, "ForbiddenByPolicy"), "wrapKey is not get")
-    check_equal(answer["error"]["message"], f"The user, group or application 'appid={who['clientId']};oid={who['objectId']};"
+    check_equal(answer["error"]["message"], f"The user, group or application 'appid={who['clientId']};oid={who['objectId']};numgroups=0;"
                 f"iss={site.env['KLUIS_URL']}/{admin.tenant}/v2.0' does not have keys get permission on key vault 'demo'", "the words")
     check_equal([v["name"] for v in client.must("GET", "/kluis/v1/vaults")["value"]], ["demo"], "the vault is in the list now")
     check_equal(client.call("GET", one.rsplit("/", 1)[0])[0], 403, "policies are not for all")

@@ -32,8 +32,15 @@ static bool audience_ok(void *arg, const char *audience)
 
 static enum kl_code verify(const char *token, size_t n, struct kl_jwt_claims *ret)
 {
-    struct kl_jwt_issuer issuer = {"https://i", "t", keys};
-    struct kl_jwt_rules rules = {&issuer, 1, audience_ok, NULL, NOW};
+    const char *const audiences[] = {"a"};
+    struct kl_jwt_issuer issuer = {.name = "https://i", .tenant = "t", .keys = keys};
+    struct kl_jwt_issuer other = {.name = "https://o",
+                                  .keys = keys,
+                                  .registered = "o",
+                                  .object_claim = "sub",
+                                  .audiences = audiences,
+                                  .audience_count = 1};
+    struct kl_jwt_rules rules = {&issuer, &other, 1, audience_ok, NULL, NOW};
     return kl_jwt_verify(token, n, &rules, ret, NULL);
 }
 

@@ -118,7 +118,7 @@ struct kl_authenticator *auth_authenticator(void)
 static void add_principal(const char *name, char digit, unsigned roles)
 {
     struct kl_principal *p = &auth_world.principals[auth_world.principal_count++];
-    *p = (struct kl_principal){.roles = roles};
+    *p = (struct kl_principal){.roles = roles, .kind = KL_PRINCIPAL_APPLICATION};
     (void)snprintf(p->name, sizeof p->name, "%s", name);
     (void)snprintf(p->object_id, sizeof p->object_id, "%s", AUTH_OID);
     (void)snprintf(p->client_id, sizeof p->client_id, "%s", AUTH_APP);
@@ -175,9 +175,56 @@ enum kl_code kl_principal_find(struct kl_model *m, const char *any, struct kl_pr
     return kl_fail(err, KL_NOT_FOUND, "find", "no such principal");
 }
 
-bool kl_principal_secret_ok(const struct kl_principal *p, struct kl_secret *secret)
+uint64_t kl_principal_generation(struct kl_model *m)
 {
-    return p->name[0] != 0 && strcmp(p->name, (const char *)kl_secret_bytes(secret)) == 0;
+    (void)m;
+    return auth_world.generation;
+}
+
+enum kl_code kl_credential_check(struct kl_model *m, const char *object_id,
+                                 struct kl_secret *secret, int64_t now)
+{
+    (void)m;
+    (void)now;
+    for (size_t i = 0; object_id != NULL && i < auth_world.principal_count; i++)
+        if (strcmp(auth_world.principals[i].object_id, object_id) == 0 &&
+            strcmp(auth_world.principals[i].name, (const char *)kl_secret_bytes(secret)) == 0)
+            return KL_OK;
+    return KL_NOT_FOUND;
+}
+
+enum kl_code kl_credential_list(struct kl_model *m, const char *object_id,
+                                struct kl_credential **ret, size_t *ret_count, struct kl_err *err)
+{
+    (void)m;
+    (void)err;
+    *ret = calloc(1, sizeof **ret);
+    *ret_count = 0;
+    const struct kl_credential *c = &auth_world.credential;
+    if (c->value != NULL && strcmp(c->object_id, object_id) == 0) {
+        **ret = *c;
+        (*ret)->value = strdup(c->value);
+        *ret_count = 1;
+    }
+    return KL_OK;
+}
+
+void kl_credential_list_free(struct kl_credential *list, size_t count)
+{
+    if (count > 0)
+        free(list->value);
+    free(list);
+}
+
+enum kl_code kl_credential_owner(struct kl_model *m, enum kl_credential_kind kind,
+                                 const uint8_t hash[static 32], int64_t now,
+                                 struct kl_principal *ret, struct kl_err *err)
+{
+    const struct kl_credential *c = &auth_world.credential;
+    (void)now;
+    if (c->value == NULL || c->kind != kind || memcmp(c->hash, hash, sizeof c->hash) != 0)
+        return kl_fail(err, KL_NOT_FOUND, "credential", "nobody");
+    return kl_principal_find(m, c->object_id, ret, err);
 }
 
 enum kl_code kl_vault_list(struct kl_model *m, enum kl_object_state state, struct kl_vault ***ret,

@@ -36,12 +36,15 @@ void auth_signing_fails(enum kl_code submit, enum kl_code reply);
  */
 struct kl_authenticator *auth_authenticator(void);
 
-/** The stand-in model: kl_principal_find and kl_vault_list answer from here. */
+/** The stand-in model: kl_principal_…, kl_credential_… and kl_vault_list answer
+ * from here. */
 struct auth_world {
     struct kl_principal principals[8];
     size_t principal_count;
     struct kl_vault vaults[4];
     size_t vault_count;
+    uint64_t generation;
+    struct kl_credential credential; /* the only one that is no secret; value NULL = none */
 };
 extern struct auth_world auth_world;
 /** A world with principals a (administrator), b (auditor), c (none), whose ids differ in the last

@@ -78,10 +78,13 @@ static void test_auth_authorize__principal_gone(void **state)
     bearer("c", "https://vault.azure.net", value);
     assert_int_equal(kl_authenticate(a, value, &caller, NULL), KL_OK);
     auth_principal("c")->disabled = true;
+    auth_world.generation++;
     assert_int_equal(kl_authenticate(a, value, &caller, NULL), KL_UNAUTHENTICATED);
     auth_principal("c")->disabled = false;
+    auth_world.generation++;
     assert_int_equal(kl_authenticate(a, value, &caller, NULL), KL_OK);
     auth_world.principal_count = 2;
+    auth_world.generation++;
     assert_int_equal(kl_authenticate(a, value, &caller, NULL), KL_UNAUTHENTICATED);
 }
 
@@ -156,7 +159,7 @@ static struct kl_caller caller_of(const char *name)
 {
     struct kl_caller caller = {.authenticated = true, .who = *auth_principal(name)};
     memcpy(caller.app_id, caller.who.client_id, sizeof caller.app_id);
-    (void)snprintf(caller.issuer, sizeof caller.issuer, "%s", AUTH_ISSUER);
+    caller.issuer = AUTH_ISSUER;
     return caller;
 }
 
@@ -175,7 +178,7 @@ static void test_auth_authorize__wording(void **state)
                      KL_FORBIDDEN);
     assert_string_equal(
         err.text, "The user, group or application 'appid=aaaaaaaa-0000-4000-8000-0000000000cc;"
-                  "oid=aaaaaaaa-0000-4000-8000-00000000000c;iss=" AUTH_ISSUER
+                  "oid=aaaaaaaa-0000-4000-8000-00000000000c;numgroups=0;iss=" AUTH_ISSUER
                   "' does not have keys wrapKey permission on key vault 'demo'");
 }
 

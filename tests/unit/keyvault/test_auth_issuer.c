@@ -210,27 +210,30 @@ static void test_auth_issuer__cache(void **state)
 {
     (void)state;
     KL_AUTO(token_cache) c = kl_token_cache_new();
-    struct kl_jwt_claims claims = {.expires = 1000}, found;
+    struct kl_caller caller = {.expires = 1000}, found;
     uint8_t digest[KL_TOKEN_DIGEST_LEN] = {0};
-    assert_false(kl_token_cache_get(c, digest, 0, &found));
-    kl_token_cache_put(c, digest, &claims);
-    assert_true(kl_token_cache_get(c, digest, 999, &found));
-    assert_false(kl_token_cache_get(c, digest, 1000, &found));
+    assert_false(kl_token_cache_get(c, digest, 7, 0, &found));
+    kl_token_cache_put(c, digest, 7, &caller);
+    assert_true(kl_token_cache_get(c, digest, 7, 999, &found));
+    assert_false(kl_token_cache_get(c, digest, 7, 1000, &found));
+    /* a principal was changed meanwhile, or is about to be */
+    assert_false(kl_token_cache_get(c, digest, 8, 999, &found));
+    assert_false(kl_token_cache_get(c, digest, 6, 999, &found));
     digest[31] = 1;
-    assert_false(kl_token_cache_get(c, digest, 999, &found));
+    assert_false(kl_token_cache_get(c, digest, 7, 999, &found));
     /* one set: more tokens than ways push out what expires first */
     for (unsigned i = 0; i < 8; i++) {
         digest[31] = (uint8_t)(i + 1);
-        claims.expires = 2000 + i;
-        kl_token_cache_put(c, digest, &claims);
+        caller.expires = 2000 + i;
+        kl_token_cache_put(c, digest, 7, &caller);
     }
     unsigned held = 0;
     for (unsigned i = 0; i < 8; i++) {
         digest[31] = (uint8_t)(i + 1);
-        held += kl_token_cache_get(c, digest, 999, &found);
+        held += kl_token_cache_get(c, digest, 7, 999, &found);
     }
     assert_int_equal(held, 4);
-    assert_true(kl_token_cache_get(c, digest, 999, &found));
+    assert_true(kl_token_cache_get(c, digest, 7, 999, &found));
     assert_int_equal(found.expires, 2007);
 }
 

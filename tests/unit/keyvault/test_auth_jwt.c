@@ -25,7 +25,7 @@ static bool audience_ok(void *arg, const char *audience)
 static enum kl_code check_n(const char *token, size_t n, struct kl_jwt_claims *ret,
                             struct kl_err *err)
 {
-    struct kl_jwt_rules rules = {issuers, KL_COUNT(issuers), audience_ok, NULL, AUTH_NOW};
+    struct kl_jwt_rules rules = {&issuers[0], &issuers[1], 1, audience_ok, NULL, AUTH_NOW};
     return kl_jwt_verify(token, n, &rules, ret, err);
 }
 
@@ -116,8 +116,9 @@ static int set_up(void **state)
     others = kl_jwks_new();
     assert_int_equal(kl_jwks_add(own, "k1", auth_key(0), NULL), KL_OK);
     assert_int_equal(kl_jwks_add(others, "k2", auth_key(1), NULL), KL_OK);
-    issuers[0] = (struct kl_jwt_issuer){AUTH_ISSUER, AUTH_TENANT, own};
-    issuers[1] = (struct kl_jwt_issuer){OTHER_ISSUER, AUTH_TENANT, others};
+    issuers[0] = (struct kl_jwt_issuer){.name = AUTH_ISSUER, .tenant = AUTH_TENANT, .keys = own};
+    issuers[1] =
+        (struct kl_jwt_issuer){.name = OTHER_ISSUER, .tenant = AUTH_TENANT, .keys = others};
     return 0;
 }
 
