@@ -1,8 +1,10 @@
 #include "pkcs11/worker/hand.h"
 
 #include "pkcs11/proto.h"
+#include "pkcs11/worker/ask.h"
 #include "pkcs11/worker/ceremony.h"
 #include "pkcs11/worker/probe.h"
+#include "pkcs11/worker/qualify.h"
 #include "pkcs11/worker/start.h"
 
 #include <getopt.h>
@@ -38,7 +40,8 @@ static const struct {
 void kl_hand_usage(FILE *to)
 {
     (void)fputs(
-        "usage: kluis-tokend probe --module FILE --uri URI\n"
+        "usage: kluis-tokend probe|test --module FILE --uri URI\n"
+        "       kluis-tokend bench --module FILE --uri URI [--seconds N] [--workers N] [--size BITS]\n"
         "       kluis-tokend domain-key show --module FILE --uri URI\n"
         "       kluis-tokend domain-key create|rotate --module FILE --uri URI\n"
         "                    [--shares M-of-N --out-dir DIR]\n"
@@ -169,19 +172,32 @@ static enum kl_code domain_key(int argc, char **argv, struct kl_err *err)
     return usage(err);
 }
 
-static enum kl_code probe(const struct kl_ceremony *c, struct kl_err *err)
+static enum kl_code probe(const struct kl_worker_config *conf, int pin_fd, struct kl_err *err)
 {
     static struct kl_worker w;
-    w.conf = c->conf;
-    enum kl_code code = kl_start(&w, -1, err);
+    w.conf = *conf;
+    enum kl_code code = kl_start_by_hand(&w, pin_fd, err);
     if (code != KL_OK)
         return code;
     struct kl_buf out = KL_BUF_INIT(8192);
     kl_probe_print(&w.caps, &out);
-    if (fputs(kl_buf_text(&out), stdout) < 0 || fflush(stdout) != 0)
+    if (puts(kl_buf_text(&out)) < 0 || fflush(stdout) != 0)
         code = kl_fail_errno(err, "write", "the answer cannot be written");
     kl_buf_done(&out);
     kl_module_close(&w.module);
+    return code;
+}
+
+/* A PIN that is typed or comes by a descriptor goes where the worker's login looks for it. */
+static enum kl_code find_pin(struct kl_ceremony *c, int *ret_fd, struct kl_err *err)
+{
+    KL_AUTO(secret) pin = NULL;
+    if (c->conf.pin_source[0] != '\0')
+        return KL_OK;
+    enum kl_code code = kl_ask_pin(NULL, c->pin_fd, "User PIN of the token: ", &pin, err);
+    if (code == KL_OK)
+        code = kl_ask_keep(pin, ret_fd, err);
+    (void)snprintf(c->conf.pin_source, sizeof c->conf.pin_source, "fd:0");
     return code;
 }
 
@@ -189,9 +205,20 @@ static enum kl_code tool(int argc, char **argv, struct kl_err *err)
 {
     static struct kl_ceremony c;
     struct words w = {.module = NULL};
-    if (!parse(argc, argv, &w) || !fill(&w, &c) || !has_token(&w) || w.rest_count != 0)
+    int seconds = 2, threads = 16, bits = 2048, pin_fd = -1;
+    if (!parse(argc, argv, &w) || !fill(&w, &c) || !has_token(&w) || w.rest_count != 0 ||
+        !number(w.seconds, 1, 600, &seconds) || !number(w.threads, 1, 256, &threads) ||
+        !number(w.bits, 2048, 4096, &bits) || bits % 1024 != 0)
         return usage(err);
-    return probe(&c, err);
+    enum kl_code code = find_pin(&c, &pin_fd, err);
+    if (code != KL_OK)
+        return code;
+    if (strcmp(argv[0], "test") == 0)
+        return kl_qualify_run(&c.conf, pin_fd, err);
+    if (strcmp(argv[0], "bench") == 0)
+        return kl_bench_run(&c.conf, pin_fd, (unsigned)seconds, (unsigned)threads, (uint32_t)bits,
+                            err);
+    return probe(&c.conf, pin_fd, err);
 }
 
 static const struct {
@@ -212,7 +239,8 @@ int kl_hand_main(int argc, char **argv)
 {
     struct kl_err err = {.code = KL_OK};
     bool is_domain = strcmp(argv[1], "domain-key") == 0;
-    bool is_tool = strcmp(argv[1], "probe") == 0;
+    bool is_tool = strcmp(argv[1], "probe") == 0 || strcmp(argv[1], "test") == 0 ||
+                   strcmp(argv[1], "bench") == 0;
     enum kl_code code = is_domain ? domain_key(argc - 1, argv + 1, &err)
                         : is_tool ? tool(argc - 1, argv + 1, &err)
                                   : usage(&err);

@@ -6,6 +6,7 @@
 #include "pkcs11/worker/create.h"
 #include "pkcs11/worker/domain.h"
 #include "pkcs11/worker/domain_key.h"
+#include "pkcs11/worker/litter.h"
 #include "pkcs11/worker/progress.h"
 #include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/rsa.h"
@@ -40,8 +41,8 @@ static bool make_pair(struct kl_worker *w, struct kl_key_spec *spec, struct prob
 {
     uint8_t id[KL_KEY_ID_LEN];
     CK_OBJECT_HANDLE private, public;
-    kl_random(id, sizeof id);
-    (void)snprintf(spec->label, sizeof spec->label, "kluis probe");
+    kl_litter_id(id);
+    (void)snprintf(spec->label, sizeof spec->label, KL_LITTER_LABEL);
     for (int on_token = (w->quirks & KL_QUIRK_NO_SESSION_OBJECTS) != 0; on_token <= 1; on_token++) {
         *ret = (struct probe_key){.maker = {.worker = w}, .on_token = on_token == 1};
         memcpy(ret->key.ref.id, id, sizeof id);
@@ -263,6 +264,6 @@ void kl_probe_print(const struct kl_token_caps *caps, struct kl_buf *out)
     kl_buf_printf(
         out, "\"p256\":%s,\"p384\":%s,\"p521\":%s,", yes_no[caps->curves_ok[KL_CURVE_P256] != 0],
         yes_no[caps->curves_ok[KL_CURVE_P384] != 0], yes_no[caps->curves_ok[KL_CURVE_P521] != 0]);
-    kl_buf_printf(out, "\"domainWrap\":%s,\"mac\":%s}\n", yes_no[caps->domain_wrap != 0],
+    kl_buf_printf(out, "\"domainWrap\":%s,\"mac\":%s}", yes_no[caps->domain_wrap != 0],
                   yes_no[caps->mac != 0]);
 }

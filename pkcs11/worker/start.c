@@ -23,8 +23,8 @@ enum kl_code kl_start_token(struct kl_worker *w, struct kl_err *err)
     if (w->keys == NULL)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for the index of keys");
     kl_progress_step("C_Initialize", false);
-    enum kl_code code = kl_module_open(w->conf.module, w->conf.module_sha256, w->conf.init_args,
-                                        &w->module, err);
+    enum kl_code code =
+        kl_module_open(w->conf.module, w->conf.module_sha256, w->conf.init_args, &w->module, err);
     kl_progress_step("C_GetSlotList", false);
     if (code == KL_OK)
         code = kl_slot_find(&w->module, w->conf.uri, &w->slot, &w->info, err);
@@ -66,16 +66,10 @@ static enum kl_code list_and_probe(struct kl_worker *w, struct kl_err *err)
     return code;
 }
 
-enum kl_code kl_start(struct kl_worker *w, int pin_fd, struct kl_err *err)
+static enum kl_code go_on(struct kl_worker *w, struct kl_err *err)
 {
-    kl_progress_step("the PIN", false);
-    enum kl_code code = kl_login_prepare(w, pin_fd, err);
-    kl_progress_step("the sandbox", false);
-    if (code == KL_OK)
-        code = kl_confine(&w->conf, w->state, err);
     kl_progress_step("the store folder", false);
-    if (code == KL_OK)
-        code = kl_durable_check(w->conf.store_dir, err);
+    enum kl_code code = kl_durable_check(w->conf.store_dir, err);
     if (code == KL_OK)
         code = kl_start_token(w, err);
     /* a PIN pad waits for people */
@@ -85,4 +79,20 @@ enum kl_code kl_start(struct kl_worker *w, int pin_fd, struct kl_err *err)
     if (code == KL_OK)
         code = list_and_probe(w, err);
     return code;
+}
+
+enum kl_code kl_start(struct kl_worker *w, int pin_fd, struct kl_err *err)
+{
+    kl_progress_step("the PIN", false);
+    enum kl_code code = kl_login_prepare(w, pin_fd, err);
+    kl_progress_step("the sandbox", false);
+    if (code == KL_OK)
+        code = kl_confine(&w->conf, w->state, err);
+    return code == KL_OK ? go_on(w, err) : code;
+}
+
+enum kl_code kl_start_by_hand(struct kl_worker *w, int pin_fd, struct kl_err *err)
+{
+    enum kl_code code = kl_login_prepare(w, pin_fd, err);
+    return code == KL_OK ? go_on(w, err) : code;
 }

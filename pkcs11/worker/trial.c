@@ -1,0 +1,77 @@
+/* What the two trials of a token share. */
+#include "pkcs11/worker/create.h"
+#include "pkcs11/worker/litter.h"
+#include "pkcs11/worker/qualify.h"
+#include "pkcs11/worker/quirk.h"
+#include "pkcs11/worker/session.h"
+#include "pkcs11/worker/start.h"
+
+#include <signal.h>
+#include <string.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+void kl_trial_catch_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    for (size_t i = 0; i < KL_COUNT(numbers); i++)
+        (void)sigaction(numbers[i], &action, NULL);
+}
+
+bool kl_trial_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+enum kl_code kl_trial_begin(struct kl_worker *w, const struct kl_worker_config *conf, int pin_fd,
+                            struct kl_session *s, struct kl_err *err)
+{
+    unsigned swept = 0;
+    *w = (struct kl_worker){.conf = *conf};
+    *s = (struct kl_session){.worker = w};
+    kl_trial_catch_signals();
+    enum kl_code code = kl_start_by_hand(w, pin_fd, err);
+    if (code == KL_OK && kl_litter_sweep(s, false, &swept) != CKR_OK)
+        kl_session_drop(s);
+    return code;
+}
+
+void kl_trial_end(struct kl_session *s, unsigned *ret_left)
+{
+    kl_session_drop(s);
+    if (kl_litter_sweep(s, true, ret_left) != CKR_OK)
+        *ret_left = 0;
+    kl_session_drop(s);
+    kl_module_close(&s->worker->module);
+}
+
+CK_RV kl_trial_key(struct kl_session *s, struct kl_key_spec *spec, struct kl_key *ret,
+                   bool *ret_on_token)
+{
+    CK_OBJECT_HANDLE private, public;
+    uint8_t id[KL_KEY_ID_LEN];
+    CK_RV rv = CKR_OK;
+    (void)snprintf(spec->label, sizeof spec->label, KL_LITTER_LABEL);
+    kl_litter_id(id);
+    for (int place = (s->worker->quirks & KL_QUIRK_NO_SESSION_OBJECTS) != 0; place <= 1; place++) {
+        rv = kl_create_generate(s, spec, id, place == 1, &private, &public);
+        if (rv == CKR_OK)
+            rv = kl_keys_read(s, private, public, id, ret);
+        if (rv == CKR_OK && ret->spki_len == 0)
+            rv = CKR_KEY_TYPE_INCONSISTENT;
+        if (rv == CKR_OK) {
+            *ret_on_token = place == 1;
+            return CKR_OK;
+        }
+        if (place == 1)
+            (void)!kl_create_destroy(s, id);
+        kl_session_drop(s);
+    }
+    return rv;
+}
