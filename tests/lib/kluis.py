@@ -254,10 +254,10 @@ class Api:
         return self.token
 
     def call(self, method, path, body=None, auth=True, host=None, headers=None):
-        """A JSON request: (status, headers, parsed JSON or None). /keys… paths get an api-version."""
+        """A JSON request: (status, headers, parsed JSON or None). Paths of the data plane get an api-version."""
         if auth and not self.token:
             self.login()
-        if path.startswith(("/keys", "/deletedkeys")) and "api-version" not in path:
+        if path.startswith(("/keys", "/deletedkeys", "/secrets", "/deletedsecrets")) and "api-version" not in path:
             path += ("&" if "?" in path else "?") + API
         given = {"Host": host or self.host, **({"Authorization": f"Bearer {self.token}"} if auth else {}), **(headers or {})}
         text = None
