@@ -47,7 +47,7 @@ static json_t *token_json(struct kl_token *token)
     struct kl_token_status s;
     kl_token_status(token, &s);
     return json_pack(
-        "{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}",
+        "{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:I}",
         "name", token->name, "state", kl_health_state(s.state), "text", text_or_empty(s.text),
         "circuit", kl_health_circuit(s.health.circuit), "losses", (json_int_t)s.health.losses,
         "lastCanary", (json_int_t)s.health.canary_unix, "lastCopy", (json_int_t)s.health.copy_unix,
@@ -58,7 +58,7 @@ static json_t *token_json(struct kl_token *token)
         text_or_empty(s.caps.serial), "firmware", text_or_empty(s.caps.firmware), "algorithms",
         algorithm_names(s.caps.algs), "native", algorithm_names(s.caps.native_algs), "rsaBits",
         rsa_sizes(&s.caps), "curves", curve_names(&s.caps), "domainWrap", s.caps.domain_wrap != 0,
-        "mac", s.caps.mac != 0);
+        "mac", s.caps.mac != 0, "workerPid", (json_int_t)s.worker_pid);
 }
 
 void kl_op_token_list(struct kl_op *op)
