@@ -14,7 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { READY_MS = 120000, GRACE_MS = 10000 };
+/* DOWN_MS: kluisd serves without its token, and waits for it longer than a person does. */
+enum { READY_MS = 120000, DOWN_MS = 15000, GRACE_MS = 10000 };
 
 /* ---- the first principal ---- */
 
@@ -154,6 +155,18 @@ static enum kl_code ask_ready(struct kl_http_client *c, const char *url, bool *r
     return code;
 }
 
+/* A person is asked for, so the time begins anew; said once. */
+static int64_t wait_for_pin(const struct kl_dev_site *s, bool *told)
+{
+    if (!*told)
+        kl_dev_say(s,
+                   "the token waits for its PIN: '. %s/env; kluis token login --name main' in "
+                   "another terminal",
+                   s->dir);
+    *told = true;
+    return kl_clock_mono_ms() + READY_MS;
+}
+
 static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *err)
 {
     KL_AUTO(char) ca = NULL;
@@ -161,7 +174,8 @@ static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *
     KL_AUTO(http_client) client = NULL;
     char why[400] = "";
     int64_t deadline = kl_clock_mono_ms() + READY_MS;
-    bool ready = false;
+    int64_t up_ms = kl_clock_mono_ms();
+    bool ready = false, told = false;
     enum kl_code code = kl_dev_path(s, KL_DEV_CA, &ca, err);
 
     if (code == KL_OK)
@@ -183,6 +197,14 @@ static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *
             return kl_fail(err, KL_TOKEN_PIN, "readyz",
                            "the token refused its PIN, which will not be sent again before the "
                            "PIN file changes");
+        if (strstr(why, "\"down\"") == NULL)
+            up_ms = kl_clock_mono_ms();
+        if (!ready && kl_clock_mono_ms() > up_ms + DOWN_MS)
+            return kl_fail(err, KL_TOKEN_UNAVAILABLE, "readyz",
+                           "kluisd runs, but its token is not there (the last lines of its log "
+                           "say why); it goes on looking, and serves the token when it comes");
+        if (!ready && strstr(why, "\"pin-wanted\"") != NULL)
+            deadline = wait_for_pin(s, &told);
         if (!ready && kl_clock_mono_ms() > deadline)
             return kl_fail(err, KL_TIMEOUT, "readyz", "kluisd runs but does not get ready: %s",
                            why);

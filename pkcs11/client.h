@@ -41,6 +41,8 @@ struct kl_client {
     struct kl_worker_config conf;
     char worker[1024];
     int64_t start_deadline_ms, keep_alive_ms, retry_limit_ms;
+    char variable[2304]; /* NAME=VALUE in place of that of our environment; "" = none */
+    struct kl_copies *copies;
     int pin_fd; /* a PIN given as fd:N, copied into a memfd; else -1 */
     int wake_fd;
     pthread_t supervisor;
@@ -64,8 +66,18 @@ struct kl_client {
     int64_t step_ms;     /* when the starting worker began what it is at */
     bool step_slow;      /* it may take slow-deadline */
     int64_t keep_out_ms; /* no canary before */
+    unsigned short_of;   /* workers in a row whose probe found less than the one before them */
     char latch[256];     /* path of the refused-PIN latch; "" = none */
+    bool looks_again;    /* no latch but the token forbids the login: a new worker asks it again */
 };
+
+/** A client as `c` is configured, without a thread yet; the caller may change its `conf`, and runs
+ * or frees it. */
+enum kl_code kl_client_like(const struct kl_client *c, struct kl_client **ret,
+                            struct kl_err *err) KL_MUST_USE;
+/** Start its supervisor. On failure the client is freed. */
+enum kl_code kl_client_run(struct kl_client *c, struct kl_token **ret,
+                           struct kl_err *err) KL_MUST_USE;
 
 /** Take an idle client apart: no worker, no calls, no thread. */
 void kl_client_free(struct kl_client *c);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/encoding.h"
+#include "base/log.h"
 #include "pkcs11/handover.h"
 #include "pkcs11/health.h"
 
@@ -17,6 +18,7 @@
 #define FAREWELL_MS   3000 /* for C_Finalize at an orderly end */
 #define LIVED_MS      5000 /* a worker that came up and lived this long was a good one */
 #define LATCH_LOOK_MS 2000 /* how often a refused-PIN latch is looked at */
+#define PROBES        3    /* in a row that must find less before it is believed */
 
 void kl_supervisor_wake(struct kl_client *c)
 {
@@ -115,6 +117,24 @@ static void bring_up(struct kl_client *c)
         bury(c, KL_TOKEN_DOWN, err.text);
 }
 
+/* A passing fault disturbed the probe, or the token does less now than in the worker's last life.
+ * Believed when it was asked three times: a caller would be told for good that his key cannot do
+ * what it did. */
+static bool falls_short(struct kl_client *c, const struct kl_token_caps *now)
+{
+    const struct kl_token_caps *before = &c->status.caps;
+    bool less = (before->algs & ~now->algs) != 0 || before->domain_wrap > now->domain_wrap ||
+                before->mac > now->mac;
+    for (size_t i = 0; i < sizeof now->curves_ok; i++)
+        less = less || before->curves_ok[i] > now->curves_ok[i];
+    for (size_t i = 0; i < sizeof now->rsa_bits_ok; i++)
+        less = less || before->rsa_bits_ok[i] > now->rsa_bits_ok[i];
+    c->short_of = less ? c->short_of + 1 : 0;
+    if (c->short_of >= PROBES)
+        kl_log(KL_LOG_WARNING, "token=%s does less than it did before", c->conf.name);
+    return less && c->short_of < PROBES;
+}
+
 static bool welcome(struct kl_client *c, const void *frame, size_t n)
 {
     struct kl_hello hello;
@@ -123,6 +143,8 @@ static bool welcome(struct kl_client *c, const void *frame, size_t n)
     c->greeted = true;
     if (hello.err.code == KL_TOKEN_PIN) {
         (void)snprintf(c->latch, sizeof c->latch, "%s", hello.err.detail);
+        /* the token's own word about its PIN, which a login by hand changes */
+        c->looks_again = !hello.login_tried && access(c->latch, F_OK) != 0;
         bury(c, KL_TOKEN_PIN_REFUSED, hello.err.text);
         return true;
     }
@@ -132,6 +154,10 @@ static bool welcome(struct kl_client *c, const void *frame, size_t n)
     }
     if (hello.threads < 1 || hello.threads > c->conf.workers)
         return false;
+    if (falls_short(c, &hello.caps)) {
+        bury(c, KL_TOKEN_DOWN, "The token does less than before; it is asked again");
+        return true;
+    }
     (void)pthread_mutex_lock(&c->lock);
     c->lanes[KL_LANE_SHORT].threads = hello.threads;
     c->status.caps = hello.caps;
@@ -201,6 +227,8 @@ static void receive(struct kl_client *c, unsigned lane)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
+        if (lane != KL_LANE_MANAGE && !c->greeted)
+            return; /* that it ended shows on the other lane too, behind why it did */
         bury(c, KL_TOKEN_DOWN, "The worker ended");
         return;
     }
@@ -275,7 +303,7 @@ static void attend(struct kl_client *c, int64_t *next_check_ms)
 static void linger(struct kl_client *c)
 {
     int64_t left = kl_breaker_wait_ms(&c->breaker, kl_clock_mono_ms());
-    bool latched = c->status.state == KL_TOKEN_PIN_REFUSED &&
+    bool latched = c->status.state == KL_TOKEN_PIN_REFUSED && !c->looks_again &&
                    strcmp(c->conf.pin_source, "prompt") != 0; /* that worker asks anew */
     if (latched && c->latch[0] != 0 && access(c->latch, F_OK) != 0 && errno == ENOENT) {
         set_state(c, KL_TOKEN_DOWN, "The refused-PIN latch was removed");

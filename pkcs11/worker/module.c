@@ -8,6 +8,7 @@
 #include <link.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 /* PKCS#11 3.0 section 5.4.5; p11-kit 0.24's header ends at 2.40. */
 struct interface {
@@ -69,7 +70,9 @@ static enum kl_code initialise(struct kl_module *m, const char *path, const char
      * itself (OpenSC issue 960 met it after a fork). */
     if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED)
         return kl_ckr_fail(err, KL_TOKEN_UNAVAILABLE, rv, "C_Initialize",
-                           "the module %s does not initialise", path);
+                           "the module %s does not initialise: look for its configuration file, "
+                           "variables and folders, and whether uid %ld may read them",
+                           path, (long)geteuid());
     CK_INFO info;
     if (m->f->C_GetInfo(&info) == CKR_OK)
         kl_attr_trim(info.manufacturerID, sizeof info.manufacturerID, m->manufacturer);

@@ -103,6 +103,16 @@ static bool signs(struct kl_session *s, const struct kl_key *key, const struct k
     return ok;
 }
 
+/* One failure says nothing yet. */
+static bool does(struct kl_session *s, const struct kl_key *key, const struct kl_mech *m,
+                 bool native)
+{
+    bool ok = false;
+    for (int attempt = 0; attempt < 2 && !ok; attempt++)
+        ok = m->kind == KL_MECH_OAEP ? decrypts(s, key, m, native) : signs(s, key, m);
+    return ok;
+}
+
 static void try_algs(struct kl_session *s, const struct kl_key *key, struct kl_token_caps *caps)
 {
     for (int alg = KL_ALG_OAEP_SHA1; alg < KL_ALG_COUNT; alg++) {
@@ -111,11 +121,18 @@ static void try_algs(struct kl_session *s, const struct kl_key *key, struct kl_t
             continue;
         bool oaep = m->kind == KL_MECH_OAEP;
         kl_progress_step(oaep ? "C_Decrypt" : "C_Sign", false);
-        bool native = oaep ? decrypts(s, key, m, true) : signs(s, key, m);
-        bool raw = !native && oaep && s->worker->conf.software_oaep && decrypts(s, key, m, false);
+        bool native = does(s, key, m, true);
+        bool raw = !native && oaep && s->worker->conf.software_oaep && does(s, key, m, false);
         caps->native_algs |= (uint32_t)native << alg;
         caps->algs |= (uint32_t)(native || raw) << alg;
     }
+}
+
+/* Whether a refused ciphertext can be looked at as a raw block, which proves whose fault it is. */
+static void try_raw(struct kl_session *s, const struct kl_key *key)
+{
+    const struct kl_mech *m = kl_mech_get(KL_ALG_OAEP_SHA1);
+    atomic_store(&s->worker->raw_rsa, s->worker->conf.software_oaep && does(s, key, m, false));
 }
 
 static void try_domain(struct kl_session *s, CK_OBJECT_HANDLE domain, const struct kl_key *key,
@@ -141,6 +158,7 @@ static void try_rsa(struct kl_session *s, struct kl_token_caps *caps)
     if (!made)
         return;
     try_algs(s, &p.key, caps);
+    try_raw(s, &p.key);
     drop_pair(&p);
 }
 

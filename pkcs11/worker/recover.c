@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "pkcs11/worker/ckr.h"
+#include "pkcs11/worker/login.h"
 #include "pkcs11/worker/session.h"
 
 #include <openssl/crypto.h>
@@ -113,15 +114,35 @@ static enum kl_code look_up(struct kl_session *s, const uint8_t *id, struct kl_k
     }
 }
 
+/* The token had lost the login, and has it again. */
+static bool login_renewed(struct kl_session *s)
+{
+    return s->worker->conf.relogin && !kl_session_logged_in(s) && kl_login_again(s);
+}
+
+/* A look-up has no data to blame, so no result of before counts: the token, or this key. */
+static enum kl_code judge_look_up(struct kl_session *s, CK_RV rv, struct kl_err *err)
+{
+    bool ambiguous = kl_ckr_class(rv) == KL_CKR_AMBIGUOUS;
+    enum kl_code code = ambiguous ? ask(s, NULL, rv, true, "C_FindObjects", err)
+                                  : judge(s, NULL, rv, "C_FindObjects", err);
+    if (code != KL_BAD_INPUT)
+        return code;
+    return kl_ckr_fail(err, KL_TOKEN_KEY_MISSING, rv, "C_FindObjects",
+                       "the key cannot be read while others on the token work");
+}
+
 static enum kl_code get_key(struct kl_session *s, const struct kl_key_ref *ref, bool known,
                             struct kl_key *ret, struct kl_err *err)
 {
     struct kl_key key;
     CK_RV rv;
     enum kl_code code = look_up(s, ref->id, &key, &rv, err);
+    if ((code == KL_TOKEN_UNAVAILABLE || code == KL_TOKEN_KEY_MISSING) && login_renewed(s))
+        code = look_up(s, ref->id, &key, &rv, err);
     if (code == KL_TOKEN_UNAVAILABLE)
         return kl_ckr_class(rv) == KL_CKR_HANDLE ? confirm_missing(s, ref->id, true, err)
-                                                 : judge(s, NULL, rv, "C_FindObjects", err);
+                                                 : judge_look_up(s, rv, err);
     if (code == KL_TOKEN_KEY_MISSING)
         return confirm_missing(s, ref->id, known, err);
     if (code != KL_OK)
@@ -153,9 +174,9 @@ static bool may_pass_again(struct kl_session *s, const struct kl_key *key, CK_RV
     case KL_CKR_REQUEST:
     case KL_CKR_AMBIGUOUS:
     case KL_CKR_SUSPECT:
-    case KL_CKR_REFUSED: /* of another key, perhaps */
-        if (kl_keys_still(s, key))
-            return may_be_cured(rv);
+    case KL_CKR_REFUSED:           /* of another key, perhaps */
+        if (kl_keys_still(s, key)) /* a key that never did this was not asked for it */
+            return may_be_cured(rv) || kl_ckr_class(rv) == KL_CKR_REFUSED;
         kl_keys_forget(s->worker->keys, key->ref.id);
         return true;
     default:
@@ -188,7 +209,7 @@ enum kl_code kl_recover_run(struct kl_session *s, const struct kl_key_ref *ref, 
 enum kl_code kl_recover_fault(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err)
 {
     kl_session_drop(s);
-    if (!s->retrying && may_be_cured(rv)) {
+    if (!s->retrying && (may_be_cured(rv) || login_renewed(s))) {
         s->again = true;
         return kl_ckr_fail(err, KL_TOKEN_UNAVAILABLE, rv, what, "the token failed");
     }

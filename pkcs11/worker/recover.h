@@ -1,6 +1,6 @@
-/* What to do about an error of the module: one ladder for all calls. New session -> find the key
- * again -> ask the canary -> give up this process. A login is never repeated here: the PIN is wiped
- * after the first, and only a new worker logs in again. */
+/* What to do about an error of the module: one ladder for all calls. New session -> log in again,
+ * where the configuration lets the worker keep the PIN (relogin) -> find the key again -> ask the
+ * canary -> give up this process, and a new worker logs in. */
 #ifndef KL_PKCS11_WORKER_RECOVER_H
 #define KL_PKCS11_WORKER_RECOVER_H
 

@@ -26,6 +26,7 @@ struct kl_worker {
     unsigned quirks;               /* bits of enum kl_quirk */
     struct kl_token_caps caps;     /* of the last probe; management thread only */
     atomic_uint algs, native_algs; /* the same as caps', for everybody */
+    atomic_bool raw_rsa;           /* CKM_RSA_X_509 decrypts, and may be used */
     struct kl_keys *keys;
     struct kl_canary canary;
     pthread_mutex_t session_lock;
@@ -33,10 +34,12 @@ struct kl_worker {
     pthread_mutex_t creating; /* SoftHSM 2.6.1 loses objects when two threads create at once */
     _Atomic CK_OBJECT_HANDLE mac_key; /* CK_INVALID_HANDLE = not looked for yet */
     CK_MECHANISM_TYPE wrap_mechanism; /* as probed; CKM_VENDOR_DEFINED = none */
-    struct kl_secret *pin; /* from its source to the login; with relogin for good, under login_lock */
+    struct kl_secret
+        *pin; /* from its source to the login; with relogin for good, under login_lock */
     pthread_mutex_t login_lock;
-    int ask_fd; /* lane 1, where a PIN is asked for */
-    char state[KL_STATE_PATH_MAX]; /* the token's own state folder as the process reaches it, or "" */
+    int ask_fd;                    /* lane 1, where a PIN is asked for */
+    char state[KL_STATE_PATH_MAX]; /* the token's own state folder as the process reaches it, or ""
+                                    */
     bool login_tried;
     atomic_bool
         condemned; /* end the process after the current answer: only a new worker can help */
@@ -47,7 +50,7 @@ struct kl_session {
     CK_SESSION_HANDLE handle;
     bool open;
     bool again, retrying; /* of kl_recover_again */
-    EVP_PKEY *pubkey; /* of the key used last (pubkey.h); NULL = none */
+    EVP_PKEY *pubkey;     /* of the key used last (pubkey.h); NULL = none */
     uint8_t pubkey_of[KL_SPKI_HASH_LEN];
 };
 
