@@ -1,6 +1,7 @@
 /* kluis token: the tokens behind the service, as it sees them, and the ceremony that makes a domain
  * key. */
 #include "base/conf.h"
+#include "cli/cmd_token.h"
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/process.h"
@@ -9,8 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-#define TOKENS "/kluis/v1/tokens"
 
 static const struct kl_column list_columns[] = {
     {"Name", "name", KL_COLUMN_TEXT},         {"State", "state", KL_COLUMN_TEXT},
@@ -47,7 +46,7 @@ static const struct kl_column show_columns[] = {
 static enum kl_code run_list(struct kl_cmd *cmd, struct kl_err *err)
 {
     KL_AUTO(json) list = NULL;
-    enum kl_code code = kl_target_list(cmd, TOKENS, &list, err);
+    enum kl_code code = kl_target_list(cmd, KL_TOKENS_PATH, &list, err);
 
     return code == KL_OK ? kl_out_list(cmd, list, list_columns, KL_COUNT(list_columns), err) : code;
 }
@@ -61,121 +60,11 @@ static enum kl_code run_show(struct kl_cmd *cmd, struct kl_err *err)
 
     if (name[0] == '\0' || strpbrk(name, "/?#%") != NULL)
         return kl_fail(err, KL_USAGE, NULL, "'%.60s' is no name of a token", name);
-    code = kl_target_format(&url, err, TOKENS "/%s", name);
+    code = kl_target_format(&url, err, KL_TOKENS_PATH "/%s", name);
     if (code == KL_OK)
         code = kl_target_call(cmd, "GET", url, NULL, &answer, err);
     return code == KL_OK ? kl_out_show(cmd, answer, show_columns, KL_COUNT(show_columns), err)
                          : code;
-}
-
-/* An option's value, else that key of the [token …] section of the configuration; malloc'd. */
-static enum kl_code value_or_conf(const struct kl_cmd *cmd, const char *option, const char *key,
-                                  bool path, char **ret, struct kl_err *err)
-{
-    const char *given = kl_cmd_value(cmd, option);
-    const char *config = getenv("KLUIS_CONFIG");
-    enum kl_code code;
-
-    if (given != NULL)
-        return kl_target_format(ret, err, "%s", given);
-    if (config == NULL)
-        return kl_fail(err, KL_USAGE, NULL, "--%s is missing, and KLUIS_CONFIG names no file",
-                       option);
-    code = kl_conf_lookup(config, "token", key, path, ret, err);
-    if (code == KL_NOT_FOUND)
-        code = kl_fail(err, KL_USAGE, NULL, "--%s is missing, and %s has no %s for a token", option,
-                       config, key);
-    return code;
-}
-
-/* The user PIN's file: a pin-source that is a descriptor or a credential exists only inside the
- * service. */
-static enum kl_code pin_file(const struct kl_cmd *cmd, char **ret, struct kl_err *err)
-{
-    KL_AUTO(char) raw = NULL;
-    enum kl_code code = value_or_conf(cmd, "pin-file", "pin-source", false, &raw, err);
-
-    if (code != KL_OK)
-        return code;
-    if (kl_cmd_value(cmd, "pin-file") == NULL &&
-        (strncmp(raw, "fd:", 3) == 0 || strncmp(raw, "credential:", 11) == 0))
-        return kl_fail(err, KL_USAGE, NULL,
-                       "--pin-file is missing: the configuration's %s can be "
-                       "read by the service only",
-                       raw);
-    return value_or_conf(cmd, "pin-file", "pin-source", true, ret, err);
-}
-
-/* What only some tokens need: the option, else the configuration's where the module comes from
- * there too, else "". */
-static enum kl_code value_or_none(const struct kl_cmd *cmd, const char *option, bool path,
-                                  char **ret, struct kl_err *err)
-{
-    const char *given = kl_cmd_value(cmd, option);
-    const char *config = getenv("KLUIS_CONFIG");
-    enum kl_code code = KL_NOT_FOUND;
-
-    if (given == NULL && kl_cmd_value(cmd, "module") == NULL && config != NULL)
-        code = kl_conf_lookup(config, "token", option, path, ret, err);
-    return code == KL_NOT_FOUND ? kl_target_format(ret, err, "%s", given != NULL ? given : "")
-                                : code;
-}
-
-static enum kl_code run_domain_key(struct kl_cmd *cmd, struct kl_err *err)
-{
-    const char *const *words;
-    KL_AUTO(char) program = NULL;
-    KL_AUTO(char) module = NULL;
-    KL_AUTO(char) uri = NULL;
-    KL_AUTO(char) pin = NULL;
-    KL_AUTO(char) init_args = NULL;
-    KL_AUTO(char) store_dir = NULL;
-    int status = 0;
-    enum kl_code code = KL_OK;
-
-    (void)kl_cmd_positionals(cmd, &words);
-    if (strcmp(words[0], "create") != 0)
-        code =
-            kl_fail(err, KL_USAGE, NULL, "the only word here is 'create', not '%.40s'", words[0]);
-    if (code == KL_OK)
-        code = kl_process_beside("kluis-tokend", &program, err);
-    if (code == KL_OK)
-        code = value_or_conf(cmd, "module", "module", true, &module, err);
-    if (code == KL_OK)
-        code = value_or_conf(cmd, "uri", "uri", false, &uri, err);
-    if (code == KL_OK)
-        code = pin_file(cmd, &pin, err);
-    if (code == KL_OK)
-        code = value_or_none(cmd, "init-args", false, &init_args, err);
-    if (code == KL_OK)
-        code = value_or_none(cmd, "store-dir", true, &store_dir, err);
-    if (code != KL_OK)
-        return code;
-    char *argv[] = {program,
-                    (char[]){"domain-key"},
-                    (char[]){"create"},
-                    (char[]){"--module"},
-                    module,
-                    (char[]){"--uri"},
-                    uri,
-                    (char[]){"--so-pin-file"},
-                    (char *)(uintptr_t)kl_cmd_value(cmd, "so-pin-file"),
-                    (char[]){"--pin-file"},
-                    pin,
-                    (char[]){"--init-args"},
-                    init_args,
-                    (char[]){"--store-dir"},
-                    store_dir,
-                    NULL};
-
-    code = kl_process_run(argv, NULL, &status, err);
-    if (code == KL_OK && status == KL_EXIT_REFUSED)
-        code = kl_fail(err, KL_EXISTS, NULL, "the token has a domain key already, and keeps it");
-    if (code == KL_OK && status != 0)
-        code = kl_fail(err, KL_IO, "kluis-tokend", "the ceremony failed, see the lines above");
-    if (code == KL_OK)
-        kl_cmd_say("The token has its domain key. Restart kluisd, so that its next probe sees it.");
-    return code;
 }
 
 static const struct kl_option show_options[] = {
@@ -184,33 +73,6 @@ static const struct kl_option show_options[] = {
      .argument = "TOKEN",
      .required = true,
      .help = "The token's name in the service's configuration."},
-};
-
-static const struct kl_option domain_options[] = {
-    {.name = "so-pin-file",
-     .argument = "FILE",
-     .required = true,
-     .help = "Holds the security officer's PIN.",
-     .complete = KL_COMPLETE_FILE},
-    {.name = "pin-file",
-     .argument = "FILE",
-     .help = "Holds the user PIN. Without it, the pin-source of the configuration.",
-     .complete = KL_COMPLETE_FILE},
-    {.name = "module",
-     .argument = "FILE",
-     .help = "The PKCS#11 module. Without it, the first token's of the file that KLUIS_CONFIG "
-             "names.",
-     .complete = KL_COMPLETE_FILE},
-    {.name = "uri",
-     .argument = "URI",
-     .help = "The token, as pkcs11:token=LABEL. Without it, as --module."},
-    {.name = "init-args",
-     .argument = "TEXT",
-     .help = "String for C_Initialize, for a module that wants one. Without it, as --module."},
-    {.name = "store-dir",
-     .argument = "DIR",
-     .help = "Folder of a software token's store, which is synced. Without it, as --module.",
-     .complete = KL_COMPLETE_FOLDER},
 };
 
 static const struct kl_command commands[] = {
@@ -234,26 +96,81 @@ static const struct kl_command commands[] = {
      .lists = true,
      .remote = true,
      .run = run_show},
+    {.verb = "login",
+     .summary = "hand its PIN to a token that waits for one",
+     .text =
+         "A token with 'pin-source = prompt' waits for its PIN each time its worker starts. "
+         "This sends the PIN to the service, which passes it to the token's worker and keeps "
+         "no copy, and waits for what comes of it. The PIN is read from the terminal without an "
+         "echo, from a file or from a descriptor; it is never an argument. It is sent with the "
+         "client's own credentials, as the token that waits may be the one that signs access "
+         "tokens. Needs the role administrator. A refused PIN is not sent again.",
+     .example = "kluis token login --name main",
+     .options = kl_cmd_token_login_options,
+     .option_count = KL_TOKEN_LOGIN_OPTIONS,
+     .lists = true,
+     .remote = true,
+     .run = kl_cmd_token_login},
+    {.verb = "test",
+     .summary = "qualify a token: what it was asked, what it answered, what that means",
+     .text =
+         "Try out all that kluis does with a token and all that a holder of its PIN could do to "
+         "it, and report on each probe. Verdict 'fit' or 'fit with limits' ends with exit code "
+         "0, 'unfit' with 1, a refused PIN with 4.\n\n"
+         "Safe on a token in production: the PIN is sent once, only session objects are made "
+         "where the token has them (else token objects labelled kluis-test), and they are gone "
+         "at the end, also after Ctrl-C; what a killed run left is removed by the next. No "
+         "service needs to run.",
+     .example = "kluis token test --pkcs11-module /usr/lib/vendor/libpkcs11.so \\\n"
+                "    --pkcs11-uri pkcs11:token=trial --pin-file ./pin -o table",
+     .options = kl_token_test_options,
+     .option_count = KL_TOKEN_TEST_OPTIONS,
+     .lists = true,
+     .run = kl_token_test},
+    {.verb = "bench",
+     .summary = "measure decryptions a second by the number of workers",
+     .text = "Decrypt under a session key with 1, 2, 4 … threads, and recommend a value for "
+             "'workers' of the configuration. The load is what is asked for (after one second of "
+             "warming up), but it is full load: mind who else uses the token.",
+     .example = "KLUIS_CONFIG=/etc/kluis/kluis.conf kluis token bench --workers 32 -o table",
+     .options = kl_token_bench_options,
+     .option_count = KL_TOKEN_BENCH_OPTIONS,
+     .lists = true,
+     .run = kl_token_bench},
     {.verb = "domain-key",
-     .summary = "make the domain key that key backups are sealed under",
-     .text = "Make the token's domain key, once in its life ('kluis token domain-key create'). "
-             "Vaults of the profile domain-backed need it: private keys leave the token only "
-             "wrapped by it. The security officer makes it, on the machine of the token, with the "
-             "service stopped or before its first start. The PINs are read from files and never "
-             "shown.",
+     .summary = "the keys that key backups are sealed under: make, rotate, share, retire",
+     .text =
+         "Vaults of the profile domain-backed need a domain key: private keys leave the token "
+         "only wrapped by it. The words:\n\n"
+         "create: the first one, once in a token's life. Without --shares the token makes it and "
+         "nobody can ever copy it; with --shares it is made outside, split into shares, and "
+         "brought in: decide now whether a second site must open these backups.\n\n"
+         "show: all of them, and how many keys have their newest backup under each.\n\n"
+         "rotate: a new one for new backups; the old ones open old backups.\n\n"
+         "reseal FILE…: bring backup files (folders are searched) under the current one; run it "
+         "again after an interruption.\n\n"
+         "retire: destroy an old one, when nothing that is known needs it.\n\n"
+         "import-shares FILE…: make the first site's domain key on this token.\n\n"
+         "export-shares FILE…: write a fresh set of shares from enough of an old one.\n\n"
+         "create, rotate, retire and import-shares are the security officer's, on the machine of "
+         "the token; the service may run. PINs are read by kluis-tokend from files or the "
+         "terminal, and never shown.",
      .example = "KLUIS_CONFIG=/etc/kluis/kluis.conf kluis token domain-key create \\\n"
-                "    --so-pin-file /root/so-pin",
-     .options = domain_options,
-     .option_count = KL_COUNT(domain_options),
-     .positional = "create",
+                "    --so-pin-file /root/so-pin --shares 3-of-5 --out-dir /media/usb\n"
+                "kluis token domain-key show -o table",
+     .options = kl_token_domain_options,
+     .option_count = KL_TOKEN_DOMAIN_OPTIONS,
+     .positional = "WORD [FILE…]",
      .positional_min = 1,
-     .positional_max = 1,
-     .run = run_domain_key},
+     .positional_max = 1000,
+     .lists = true,
+     .remote = true,
+     .run = kl_token_domain_key},
 };
 
 const struct kl_noun kl_noun_token = {
     .name = "token",
-    .summary = "the tokens behind the service: health, abilities, domain key",
+    .summary = "the tokens behind the service: health, abilities, trials, domain keys",
     .text =
         "A token is an HSM, or its software stand-in, reached through its PKCS#11 module. Every "
         "key of the service lives on one.",

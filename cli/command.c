@@ -230,6 +230,7 @@ enum kl_exit kl_exit_of(enum kl_code code, const struct kl_err *err)
     case KL_NAME_DELETED:
     case KL_PURGE_PROTECTED:
     case KL_BACKUP_SCOPE:
+    case KL_TOKEN_PIN:
         return KL_EXIT_REFUSED;
     case KL_UNREACHABLE:
     case KL_TIMEOUT:

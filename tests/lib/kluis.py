@@ -140,7 +140,7 @@ class Site:
 
     def run(self, *args, check=True, data=None, timeout=PATIENCE, extra_env=None, text=True):
         """The kluis command line with the site's environment."""
-        runner = self.runner if args[:2] in (("dev", "up"), ("token", "domain-key")) else []
+        runner = self.runner if args[:2] in (("dev", "up"), ("token", "domain-key"), ("token", "test"), ("token", "bench")) else []
         r = subprocess.run([*runner, KLUIS, *args], input=data, capture_output=True, text=text, timeout=timeout, check=False,
                            env={**os.environ, **self.env, **(extra_env or {})})
         if check and r.returncode != 0:
