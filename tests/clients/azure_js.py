@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs azure_keys.mjs: installs the pinned packages into WORK (once for each lock file) and gives the script a site."""
+"""Runs the azure_….mjs: installs the pinned packages into WORK (once for each lock file) and gives each script a site."""
 import filecmp
 import os
 import shutil
@@ -22,7 +22,9 @@ def install(work):
             shutil.copy(os.path.join(HERE, name), work)
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=work, check=True)
         shutil.copy(lock, done)
-    shutil.copy(os.path.join(HERE, "azure_keys.mjs"), work)
+    for name in os.listdir(HERE):
+        if name.endswith(".mjs"):
+            shutil.copy(os.path.join(HERE, name), work)
 
 
 def node():
@@ -32,12 +34,20 @@ def node():
     return ["node", "--experimental-global-webcrypto"] if old else ["node"]
 
 
-def test_azure_keys(site):
+def run(site, script):
     work = os.environ["KLUIS_CLIENTS_DIR"]
     install(work)
-    r = subprocess.run([*node(), "azure_keys.mjs"], cwd=work, check=False, timeout=480,
+    r = subprocess.run([*node(), script], cwd=work, check=False, timeout=480,
                        env={**os.environ, **site.env, "NODE_EXTRA_CA_CERTS": site.env["KLUIS_CA"]})
-    check_equal(r.returncode, 0, "the JavaScript client's exit code")
+    check_equal(r.returncode, 0, f"the exit code of {script}")
+
+
+def test_azure_keys(site):
+    run(site, "azure_keys.mjs")
+
+
+def test_azure_secrets(site):
+    run(site, "azure_secrets.mjs")
 
 
 kluis.main(globals())

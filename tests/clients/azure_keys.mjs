@@ -1,69 +1,16 @@
 // The Azure SDK for JavaScript, unmodified, against a development site: every key operation that a client of Key Vault uses.
 // Environment: the site's DIR/env, and NODE_EXTRA_CA_CERTS. Prints one line for each check that fails and a count at the end.
-import dns from "node:dns";
-import { readFileSync } from "node:fs";
 import { createHash, randomBytes } from "node:crypto";
-import { ClientSecretCredential, ManagedIdentityCredential } from "@azure/identity";
+import { ManagedIdentityCredential } from "@azure/identity";
 import { CryptographyClient, KeyClient } from "@azure/keyvault-keys";
+import { check, collect, credential, env, fast, finish, origin, principal, refused, retryOptions, same, secret, section, vault } from "./azure_site.mjs";
 
-// Names below .localhost are this machine (RFC 6761); the C library of a bare system does not know that.
-const systemLookup = dns.lookup;
-dns.lookup = (name, options, done) =>
-  systemLookup(name.endsWith(".localhost") ? "127.0.0.1" : name, options, done);
-
-const env = process.env;
-const origin = new URL(env.KLUIS_URL);
-const vault = (name) => `https://${name}.vault.localhost:${origin.port}`;
-const secret = readFileSync(env.KLUIS_CLIENT_SECRET_FILE, "utf8").trim();
-const principal = (id, password) =>
-  new ClientSecretCredential(env.KLUIS_TENANT, id, password, { authorityHost: env.KLUIS_URL, disableInstanceDiscovery: true });
-const credential = principal(env.KLUIS_CLIENT_ID, secret);
-const retryOptions = { maxRetries: 0 };
 // The demo vault keeps the SDK's check of the challenge's resource switched on.
 const keys = new KeyClient(vault("demo"), credential, { retryOptions });
 const safe = new KeyClient(vault("safe"), credential, { retryOptions });
-const fast = { intervalInMs: 50 };
-
-let checks = 0;
-const failures = [];
-
-function check(condition, words) {
-  checks++;
-  if (!condition) {
-    failures.push(words);
-    console.log(`FAILED: ${words}`);
-  }
-}
-
-async function refused(promise, status, code, words, inner) {
-  try {
-    await promise;
-    check(false, `${words}: was not refused`);
-  } catch (e) {
-    check(e.name === "RestError" && e.statusCode === status, `${words}: status ${status}, got ${e.statusCode} ${e.message}`);
-    check(e.code === code, `${words}: code ${code}, got ${e.code}`);
-    const found = e.details?.error?.innerError?.code;
-    check(found === inner, `${words}: inner code ${inner}, got ${found}`);
-  }
-}
-
-async function collect(pages) {
-  const all = [];
-  for await (const item of pages) all.push(item);
-  return all;
-}
-
-async function section(name, body) {
-  try {
-    await body();
-  } catch (e) {
-    check(false, `${name}: ${e.statusCode ?? ""} ${e.stack}`);
-  }
-}
 
 // For a key, or for an id, whose key the SDK fetches first.
 const crypto = (key) => new CryptographyClient(key, credential, { retryOptions });
-const same = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) === 0;
 
 await section("create and read", async () => {
   const made = await keys.createRsaKey("js-rsa", { keySize: 2048, tags: { team: "backup" } });
@@ -327,5 +274,4 @@ await section("versions of the API", async () => {
     check((await new KeyClient(vault("demo"), credential, { retryOptions, serviceVersion }).getKey("js-rsa")).name === "js-rsa", serviceVersion);
 });
 
-console.log(`@azure/keyvault-keys: ${checks - failures.length} of ${checks} checks passed`);
-process.exit(failures.length ? 1 : 0);
+finish("@azure/keyvault-keys");
