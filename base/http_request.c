@@ -435,6 +435,14 @@ const char *kl_http_tls_version(const struct kl_http_request *req)
     return req->tls_version;
 }
 
+X509 *kl_http_client_certificate(const struct kl_http_request *req, bool *ret_trusted)
+{
+    X509 *certificate = req->conn != NULL ? SSL_get0_peer_certificate(req->conn->ssl) : NULL;
+    if (certificate != NULL)
+        *ret_trusted = SSL_get_verify_result(req->conn->ssl) == X509_V_OK;
+    return certificate;
+}
+
 unsigned kl_http_thread(const struct kl_http_request *req)
 {
     return req->thread;

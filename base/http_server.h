@@ -70,6 +70,9 @@ const char *kl_http_header(const struct kl_http_request *req,
 const void *kl_http_body(const struct kl_http_request *req, size_t *ret_len);
 const char *kl_http_peer(const struct kl_http_request *req); /* client address without port */
 const char *kl_http_tls_version(const struct kl_http_request *req); /* "TLSv1.3" */
+/** The client's certificate of the TLS handshake, NULL without one; *ret_trusted: it leads to a CA
+ * of the context (kl_tls_ask_clients). Borrowed; only from the handler's call, on its thread. */
+X509 *kl_http_client_certificate(const struct kl_http_request *req, bool *ret_trusted);
 /** Number of the connection's I/O thread: 0 … io_threads - 1. */
 unsigned kl_http_thread(const struct kl_http_request *req);
 

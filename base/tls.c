@@ -102,3 +102,23 @@ enum kl_code kl_tls_server(const char *chain_path, const char *key_path, SSL_CTX
     *ret = ctx;
     return KL_OK;
 }
+
+/* The handshake goes on whatever the chain is worth: a certificate may be known by its thumbprint
+ * alone. OpenSSL keeps the error for SSL_get_verify_result. */
+static int note_and_go_on(int good, X509_STORE_CTX *store)
+{
+    (void)good, (void)store;
+    return 1;
+}
+
+enum kl_code kl_tls_ask_clients(SSL_CTX *ctx, const char *ca_path, struct kl_err *err)
+{
+    if (ca_path != NULL && check_readable(ca_path, "CA file", err) != KL_OK)
+        return KL_CONFIG;
+    if (ca_path != NULL && SSL_CTX_load_verify_file(ctx, ca_path) != 1)
+        return fail_config(err, "SSL_CTX_load_verify_file", "CA file", ca_path,
+                           "holds no usable PEM certificate");
+    /* No list of CAs is sent along: clients would hold back a certificate of another one. */
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, note_and_go_on);
+    return KL_OK;
+}

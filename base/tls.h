@@ -14,4 +14,9 @@
 enum kl_code kl_tls_server(const char *chain_path, const char *key_path, SSL_CTX **ret,
                            struct kl_err *err) KL_MUST_USE;
 
+/** Make the context ask clients for a certificate, and let in those without one too. Whoever shows
+ * one holds its key; whether it leads to a CA of `ca_path` (PEM; NULL = none is known) is what
+ * SSL_get_verify_result says. KL_CONFIG names a file that is wrong. */
+enum kl_code kl_tls_ask_clients(SSL_CTX *ctx, const char *ca_path, struct kl_err *err) KL_MUST_USE;
+
 #endif

@@ -1,4 +1,5 @@
 /* kluis principal: who may log in. */
+#include "cli/client_secret.h"
 #include "cli/options.h"
 #include "cli/out.h"
 #include "cli/principal.h"
@@ -6,13 +7,8 @@
 #include "cli/target.h"
 #include "cli/value.h"
 
-#include "base/io.h"
-
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #define PRINCIPALS "/kluis/v1/principals"
 
@@ -20,6 +16,7 @@ static const struct kl_column columns[] = {
     {"Name", "name", KL_COLUMN_TEXT},         {"ObjectId", "objectId", KL_COLUMN_TEXT},
     {"ClientId", "clientId", KL_COLUMN_TEXT}, {"Roles", "roles", KL_COLUMN_LIST},
     {"Created", "created", KL_COLUMN_TIME},   {"Disabled", "disabled", KL_COLUMN_TEXT},
+    {"Type", "type", KL_COLUMN_TEXT},         {"Issuer", "issuer", KL_COLUMN_TEXT},
 };
 
 /* ---- find ---- */
@@ -95,75 +92,70 @@ static enum kl_code run_list(struct kl_cmd *cmd, struct kl_err *err)
     return code == KL_OK ? kl_out_list(cmd, list, columns, KL_COUNT(columns), err) : code;
 }
 
-/* Reserve the secret's file before the principal exists: a secret that cannot be written would be
- * lost. */
-static enum kl_code reserve_file(const char *path, int *ret, struct kl_err *err)
+static enum kl_code put_if_given(struct kl_cmd *cmd, const char *option, const char *member,
+                                 json_t *body, struct kl_err *err)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const char *value = kl_cmd_value(cmd, option);
 
-    if (fd < 0 && errno == EEXIST)
-        return kl_fail_native(err, KL_EXISTS, KL_DOMAIN_OS, EEXIST, "open",
-                              "%s is there already; a client secret never replaces a file", path);
-    if (fd < 0)
-        return kl_fail_errno(err, "open", "cannot write %s", path);
-    *ret = fd;
-    return KL_OK;
-}
-
-static enum kl_code write_secret(const json_t *answer, int fd, const char *path, struct kl_err *err)
-{
-    const char *secret = NULL;
-    enum kl_code code = kl_json_string(answer, "clientSecret", &secret, err);
-
-    if (code == KL_OK && secret == NULL)
-        code = kl_fail(err, KL_CORRUPT, NULL, "the service's answer holds no client secret");
-    if (code == KL_OK) /* not dprintf, whose buffer is not wiped */
-        code = kl_io_write_all(fd, secret, strlen(secret), err);
-    if (code == KL_OK)
-        code = kl_io_write_all(fd, "\n", 1, err);
-    if (code == KL_OK && fsync(fd) != 0)
-        code = kl_fail_errno(err, "fsync", "cannot write %s", path);
-    return code;
+    return value != NULL ? kl_value_put_text(body, member, value, err) : KL_OK;
 }
 
 static enum kl_code create(struct kl_cmd *cmd, json_t **ret, struct kl_err *err)
 {
+    static const char *const rows[][2] = {{"name", "name"},          {"type", "type"},
+                                          {"issuer", "issuer"},      {"object-id", "objectId"},
+                                          {"client-id", "clientId"}, {"subject", "subject"}};
     KL_AUTO(json) body = json_object();
-    enum kl_code code = kl_value_put_text(body, "name", kl_cmd_value(cmd, "name"), err);
+    enum kl_code code = KL_OK;
 
+    for (size_t i = 0; i < KL_COUNT(rows) && code == KL_OK; i++)
+        code = put_if_given(cmd, rows[i][0], rows[i][1], body, err);
     if (code == KL_OK)
         code = kl_value_put_words(cmd, "roles", "roles", body, err);
+    if (kl_cmd_flag(cmd, "no-secret"))
+        (void)json_object_set_new(body, "noSecret", json_true());
     return code == KL_OK ? kl_target_call(cmd, "POST", PRINCIPALS, body, ret, err) : code;
 }
 
 static enum kl_code run_create(struct kl_cmd *cmd, struct kl_err *err)
 {
-    const char *path = kl_cmd_value(cmd, "secret-file");
-    bool show = kl_cmd_flag(cmd, "show-secret");
+    bool no_secret = kl_cmd_flag(cmd, "no-secret") || kl_cmd_value(cmd, "issuer") != NULL;
+    struct kl_client_secret secret = {.fd = -1};
     KL_AUTO(json) answer = NULL;
-    enum kl_code code = KL_OK;
-    int fd = -1;
+    enum kl_code code = no_secret ? KL_OK : kl_client_secret_begin(cmd, &secret, err);
 
-    if ((path == NULL) != show)
-        return kl_fail(err, KL_USAGE, NULL,
-                       "the client secret is shown only once: name a new file with --secret-file, "
-                       "or say --show-secret to have it printed");
-    if (path != NULL)
-        code = reserve_file(path, &fd, err);
     if (code == KL_OK)
         code = create(cmd, &answer, err);
-    if (code == KL_OK && path != NULL)
-        code = write_secret(answer, fd, path, err);
-    if (fd >= 0)
-        close(fd);
-    if (code != KL_OK && fd >= 0)
-        unlink(path);
-    if (code != KL_OK)
-        return code;
-    if (show)
-        kl_cmd_say("Client secret: %s", json_string_value(json_object_get(answer, "clientSecret")));
-    json_object_del(answer, "clientSecret");
-    return kl_out_show(cmd, answer, columns, KL_COUNT(columns), err);
+    if (!no_secret)
+        code = kl_client_secret_end(&secret, code, answer, err);
+    return code == KL_OK ? kl_out_show(cmd, answer, columns, KL_COUNT(columns), err) : code;
+}
+
+static enum kl_code patch(struct kl_cmd *cmd, const char *who, json_t *body, struct kl_err *err)
+{
+    char id[KL_UUID_LEN + 1];
+    KL_AUTO(char) url = NULL;
+    KL_AUTO(json) answer = NULL;
+    enum kl_code code = kl_principal_find(cmd, who, NULL, id, err);
+
+    if (code == KL_OK)
+        code = kl_target_format(&url, err, PRINCIPALS "/%s", id);
+    if (code == KL_OK)
+        code = kl_target_call(cmd, "PATCH", url, body, &answer, err);
+    return code == KL_OK ? kl_out_show(cmd, answer, columns, KL_COUNT(columns), err) : code;
+}
+
+static enum kl_code run_update(struct kl_cmd *cmd, struct kl_err *err)
+{
+    KL_AUTO(json) body = json_object();
+    bool disabled = false;
+    enum kl_code code = kl_value_put_words(cmd, "roles", "roles", body, err);
+
+    if (kl_cmd_bool(cmd, "disabled", &disabled))
+        (void)json_object_set_new(body, "disabled", json_boolean(disabled));
+    if (code == KL_OK && json_object_size(body) == 0)
+        code = kl_fail(err, KL_USAGE, NULL, "nothing to change: give --disabled or --roles");
+    return code == KL_OK ? patch(cmd, kl_cmd_value(cmd, "principal"), body, err) : code;
 }
 
 static enum kl_code run_delete(struct kl_cmd *cmd, struct kl_err *err)
@@ -189,6 +181,13 @@ static enum kl_code run_delete(struct kl_cmd *cmd, struct kl_err *err)
 }
 
 static const char *const roles[] = {"administrator", "auditor", NULL};
+static const char *const types[] = {"application", "user", "group", NULL};
+
+#define PRINCIPAL_ROW                                                                              \
+    {                                                                                              \
+        .name = "principal", .argument = "NAME-OR-ID", .required = true,                           \
+        .help = "Its name, client id or object id."                                                \
+    }
 
 static const struct kl_option create_options[] = {
     {.name = "name",
@@ -201,20 +200,40 @@ static const struct kl_option create_options[] = {
      .argument = "ROLE",
      .choices = roles,
      .help = "Without it, the principal may only do what vault policies give it."},
-    {.name = "secret-file",
-     .argument = "FILE",
-     .help = "Write the client secret to this new file, readable by you only.",
-     .complete = KL_COMPLETE_FILE},
-    {.name = "show-secret",
+    KL_OPT_CLIENT_SECRET,
+    {.name = "no-secret",
      .kind = KL_OPTION_FLAG,
-     .help = "Print the client secret on standard error instead."},
+     .help = "Make no client secret; 'kluis principal credential add' gives it something else."},
+    {.name = "issuer",
+     .argument = "NAME",
+     .help = "It comes from this [issuer NAME] of the service's configuration, and logs in there."},
+    {.name = "type",
+     .argument = "TYPE",
+     .choices = types,
+     .help = "What an issuer's tokens call it: application (the default), user or group."},
+    {.name = "object-id",
+     .argument = "GUID",
+     .help = "The id that the issuer's tokens carry for it (oid, or one of their groups)."},
+    {.name = "subject",
+     .argument = "TEXT",
+     .help = "The same for issuers without GUIDs: the sub of its tokens, or a group's name."},
+    {.name = "client-id", .argument = "GUID", .help = "The issuer's client id, if it has one."},
+};
+
+static const struct kl_option update_options[] = {
+    PRINCIPAL_ROW,
+    {.name = "disabled",
+     .kind = KL_OPTION_BOOL,
+     .help = "Shut it out at once, its access tokens too; --disabled false lets it in again."},
+    {.name = "roles",
+     .kind = KL_OPTION_SET,
+     .argument = "ROLE",
+     .choices = roles,
+     .help = "Replaces the roles that it has; the option alone takes them away."},
 };
 
 static const struct kl_option delete_options[] = {
-    {.name = "principal",
-     .argument = "NAME-OR-ID",
-     .required = true,
-     .help = "Its name, client id or object id."},
+    PRINCIPAL_ROW,
     KL_OPT_YES,
 };
 
@@ -223,11 +242,15 @@ static const struct kl_command commands[] = {
      .summary = "make a principal and its client secret",
      .text = "Make a principal: a person, a program or a server that logs in with a client id "
              "and a client secret. The secret is made by the service and told only now. It may "
-             "nothing until 'kluis policy set' gives it permissions in a vault.\n\nNeeds the "
-             "role administrator.",
+             "nothing until 'kluis policy set' gives it permissions in a vault.\n\nUsers, groups "
+             "and applications of an issuer in the configuration are made known here, by the id "
+             "that the issuer's tokens carry; they get no secret. Needs the role "
+             "administrator.",
      .example = "kluis principal create --name backup-server --secret-file backup-server.secret\n"
                 "kluis policy set --vault-name prod --principal backup-server \\\n"
-                "    --key-permissions get wrapKey unwrapKey",
+                "    --key-permissions get wrapKey unwrapKey\n"
+                "kluis principal create --name operators --issuer entra --type group \\\n"
+                "    --object-id 7b2f7d9e-4a5c-4c39-9b8e-2f1d6c0a8e51",
      .options = create_options,
      .option_count = KL_COUNT(create_options),
      .lists = true,
@@ -240,6 +263,19 @@ static const struct kl_command commands[] = {
      .lists = true,
      .remote = true,
      .run = run_list},
+    {.verb = "update",
+     .summary = "disable a principal, or change its roles",
+     .text = "Shut a principal out, or let it in again; say which roles it has. It acts with the "
+             "next request: access tokens that it holds are worth nothing while it is disabled. "
+             "The last administrator cannot be shut out. Needs the role administrator.",
+     .example = "kluis principal update --principal backup-server --disabled\n"
+                "kluis principal update --principal alice --roles auditor",
+     .options = update_options,
+     .option_count = KL_COUNT(update_options),
+     .lists = true,
+     .remote = true,
+     .run = run_update},
+    KL_COMMAND_CREDENTIAL,
     {.verb = "delete",
      .summary = "delete a principal",
      .text = "Delete a principal. Its tokens and policies are worth nothing from then on. Needs "
@@ -253,7 +289,7 @@ static const struct kl_command commands[] = {
 
 const struct kl_noun kl_noun_principal = {
     .name = "principal",
-    .summary = "who may log in: make, list, delete",
+    .summary = "who may log in, and with what",
     .text = "A principal is a person, a program or a server with credentials of its own. Roles let "
             "it administer or audit the service; what it may do with keys is said per vault, by "
             "'kluis policy'.",

@@ -118,6 +118,8 @@ static enum kl_code run_update(struct kl_cmd *cmd, struct kl_err *err)
 
     if (kl_cmd_bool(cmd, "enable-soft-delete", &on))
         json_object_set_new(body, "enableSoftDelete", json_boolean(on));
+    if (kl_cmd_bool(cmd, "enable-rbac-authorization", &on))
+        (void)json_object_set_new(body, "enableRbacAuthorization", json_boolean(on));
     if (kl_cmd_bool(cmd, "enable-purge-protection", &on))
         json_object_set_new(body, "enablePurgeProtection", json_boolean(on));
     code = kl_value_put_tags(cmd, body, err);
@@ -243,6 +245,10 @@ static const struct kl_option name_and_yes[] = {KL_OPT_VAULT, KL_OPT_YES};
 
 static const struct kl_option update_options[] = {
     KL_OPT_VAULT,
+    {.name = "enable-rbac-authorization",
+     .kind = KL_OPTION_BOOL,
+     .help = "Go by role assignments instead of policies ('kluis role'), or back. Needs setPolicy "
+             "too, and somebody who holds it either way."},
     {.name = "enable-purge-protection",
      .kind = KL_OPTION_BOOL,
      .help = "Switch purge protection on. There is no way back."},

@@ -19,8 +19,15 @@ static void put_token_section(const struct kl_dev_site *s, struct kl_buf *out, i
     if (s->store_dir != NULL)
         kl_buf_printf(out, "store-dir = %s\n", s->store_dir);
     if (s->own_token)
-        kl_buf_printf(out, "store-dir = %s/" KL_DEV_SOFTHSM "\nworkers = %ld\n", s->dir,
+        kl_buf_printf(out,
+                      "store-dir = %s/" KL_DEV_SOFTHSM "\nfiles = %s/" KL_DEV_SOFTHSM_CONF "\n"
+                      "workers = %ld\n",
+                      s->dir, s->dir,
                       sysconf(_SC_NPROCESSORS_ONLN) > 1 ? sysconf(_SC_NPROCESSORS_ONLN) : 1L);
+    else
+        kl_buf_puts(out, "# A trial: what this module needs is not known yet. Without these lines it has "
+                         "no Internet sockets, and sees no\n# files of the service.\nnetwork = yes\n"
+                         "files = /\n");
 }
 
 enum kl_code kl_dev_make_config(struct kl_dev_site *s, struct kl_err *err)

@@ -6,7 +6,9 @@
 
 extern const struct kl_noun kl_noun_vault;     /* cmd_vault.c */
 extern const struct kl_noun kl_noun_key;       /* cmd_key.c */
+extern const struct kl_noun kl_noun_secret;    /* cmd_secret.c */
 extern const struct kl_noun kl_noun_policy;    /* cmd_policy.c */
+extern const struct kl_noun kl_noun_role;      /* cmd_role.c */
 extern const struct kl_noun kl_noun_principal; /* cmd_principal.c */
 extern const struct kl_noun kl_noun_token;     /* cmd_token.c */
 extern const struct kl_noun kl_noun_audit;     /* cmd_audit.c */

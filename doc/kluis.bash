@@ -1,5 +1,5 @@
 # bash completion for kluis, made by 'kluis completion bash'
-_kluis_nouns="vault key policy principal token audit dev"
+_kluis_nouns="vault key secret policy role principal token audit dev"
 
 _kluis_files()
 {
@@ -77,23 +77,64 @@ _kluis()
     "key verify --file") _kluis_files -f; return ;;
     "key verify --signature-file") _kluis_files -f; return ;;
     "key verify --output" | "key verify -o") offers="json table tsv" ;;
+    "secret set --file" | "secret set -f") _kluis_files -f; return ;;
+    "secret set --encoding" | "secret set -e") offers="utf-8 ascii base64 hex" ;;
+    "secret set --output" | "secret set -o") offers="json table tsv" ;;
+    "secret show --output" | "secret show -o") offers="json table tsv" ;;
+    "secret download --file" | "secret download -f") _kluis_files -f; return ;;
+    "secret download --encoding" | "secret download -e") offers="utf-8 ascii base64 hex" ;;
+    "secret download --output" | "secret download -o") offers="json table tsv" ;;
+    "secret list --output" | "secret list -o") offers="json table tsv" ;;
+    "secret list-versions --output" | "secret list-versions -o") offers="json table tsv" ;;
+    "secret set-attributes --output" | "secret set-attributes -o") offers="json table tsv" ;;
+    "secret delete --output" | "secret delete -o") offers="json table tsv" ;;
+    "secret list-deleted --output" | "secret list-deleted -o") offers="json table tsv" ;;
+    "secret show-deleted --output" | "secret show-deleted -o") offers="json table tsv" ;;
+    "secret recover --output" | "secret recover -o") offers="json table tsv" ;;
+    "secret purge --output" | "secret purge -o") offers="json table tsv" ;;
+    "secret backup --file" | "secret backup -f") _kluis_files -f; return ;;
+    "secret backup --output" | "secret backup -o") offers="json table tsv" ;;
+    "secret restore --file" | "secret restore -f") _kluis_files -f; return ;;
+    "secret restore --output" | "secret restore -o") offers="json table tsv" ;;
     "policy set --key-permissions") offers="get list create update import delete recover purge backup restore encrypt decrypt wrapKey unwrapKey sign verify rotate release getRotationPolicy setRotationPolicy all" ;;
     "policy set --secret-permissions") offers="get list set delete recover backup restore purge all" ;;
     "policy set --certificate-permissions") offers="get list create update import delete recover backup restore purge manageContacts manageIssuers getIssuers listIssuers setIssuers deleteIssuers all" ;;
     "policy set --vault-permissions") offers="get list update delete recover purge getPolicy setPolicy all" ;;
+    "policy set --template") offers="azure-backup azure-backup-cmk" ;;
     "policy set --output" | "policy set -o") offers="json table tsv" ;;
     "policy show --output" | "policy show -o") offers="json table tsv" ;;
     "policy delete --output" | "policy delete -o") offers="json table tsv" ;;
+    "role list --output" | "role list -o") offers="json table tsv" ;;
+    "role show --output" | "role show -o") offers="json table tsv" ;;
+    "role assign --output" | "role assign -o") offers="json table tsv" ;;
     "principal create --roles") offers="administrator auditor" ;;
     "principal create --secret-file") _kluis_files -f; return ;;
+    "principal create --type") offers="application user group" ;;
     "principal create --output" | "principal create -o") offers="json table tsv" ;;
     "principal list --output" | "principal list -o") offers="json table tsv" ;;
+    "principal update --roles") offers="administrator auditor" ;;
+    "principal update --output" | "principal update -o") offers="json table tsv" ;;
+    "principal credential --certificate") _kluis_files -f; return ;;
+    "principal credential --secret-file") _kluis_files -f; return ;;
+    "principal credential --output" | "principal credential -o") offers="json table tsv" ;;
     "token list --output" | "token list -o") offers="json table tsv" ;;
     "token show --output" | "token show -o") offers="json table tsv" ;;
-    "token domain-key --so-pin-file") _kluis_files -f; return ;;
+    "token login --pin-file") _kluis_files -f; return ;;
+    "token login --output" | "token login -o") offers="json table tsv" ;;
+    "token test --pkcs11-module") _kluis_files -f; return ;;
+    "token test --pin-file") _kluis_files -f; return ;;
+    "token test --pkcs11-store-dir") _kluis_files -d; return ;;
+    "token test --output" | "token test -o") offers="json table tsv" ;;
+    "token bench --pkcs11-module") _kluis_files -f; return ;;
+    "token bench --pin-file") _kluis_files -f; return ;;
+    "token bench --pkcs11-store-dir") _kluis_files -d; return ;;
+    "token bench --output" | "token bench -o") offers="json table tsv" ;;
+    "token domain-key --pkcs11-module") _kluis_files -f; return ;;
     "token domain-key --pin-file") _kluis_files -f; return ;;
-    "token domain-key --module") _kluis_files -f; return ;;
-    "token domain-key --store-dir") _kluis_files -d; return ;;
+    "token domain-key --pkcs11-store-dir") _kluis_files -d; return ;;
+    "token domain-key --so-pin-file") _kluis_files -f; return ;;
+    "token domain-key --out-dir") _kluis_files -d; return ;;
+    "token domain-key --output" | "token domain-key -o") offers="json table tsv" ;;
     "audit verify --file" | "audit verify -f") _kluis_files -f; return ;;
     "audit verify --head-file") _kluis_files -f; return ;;
     "audit verify --public-key") _kluis_files -f; return ;;
@@ -118,12 +159,12 @@ _kluis()
     "whoami --output" | "whoami -o") offers="json table tsv" ;;
     esac
     case "$path" in
-    "") offers="vault key policy principal token audit dev encrypt decrypt inspect rewrap login logout whoami completion reference version keyvault help" ;;
+    "") offers="vault key secret policy role principal token audit dev encrypt decrypt inspect rewrap login logout whoami completion reference version keyvault help" ;;
     "vault") offers="create list show update delete list-deleted show-deleted recover purge" ;;
     "vault create") [[ $offers ]] || offers="--name --origins --retention-days --enable-purge-protection --profile --token --subscription --geography --location --tags --output --timeout --help" ;;
     "vault list") [[ $offers ]] || offers="--output --timeout --help" ;;
     "vault show") [[ $offers ]] || offers="--name --output --timeout --help" ;;
-    "vault update") [[ $offers ]] || offers="--name --enable-purge-protection --enable-soft-delete --tags --output --timeout --help" ;;
+    "vault update") [[ $offers ]] || offers="--name --enable-rbac-authorization --enable-purge-protection --enable-soft-delete --token --tags --output --timeout --help" ;;
     "vault delete") [[ $offers ]] || offers="--name --yes --output --timeout --help" ;;
     "vault list-deleted") [[ $offers ]] || offers="--output --timeout --help" ;;
     "vault show-deleted") [[ $offers ]] || offers="--name --output --timeout --help" ;;
@@ -149,24 +190,49 @@ _kluis()
     "key unwrap") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --value --file --out --force --show-secret --output --timeout --help" ;;
     "key sign") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --file --digest --out --force --output --timeout --help" ;;
     "key verify") [[ $offers ]] || offers="--vault-name --name --id --version --algorithm --file --digest --signature --signature-file --output --timeout --help" ;;
+    "secret") offers="set show download list list-versions set-attributes delete list-deleted show-deleted recover purge backup restore" ;;
+    "secret set") [[ $offers ]] || offers="--vault-name --name --id --file --encoding --value --disabled --content-type --expires --not-before --tags --output --timeout --help" ;;
+    "secret show") [[ $offers ]] || offers="--vault-name --name --id --version --show-secret --output --timeout --help" ;;
+    "secret download") [[ $offers ]] || offers="--vault-name --name --id --version --file --encoding --force --output --timeout --help" ;;
+    "secret list") [[ $offers ]] || offers="--vault-name --output --timeout --help" ;;
+    "secret list-versions") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "secret set-attributes") [[ $offers ]] || offers="--vault-name --name --id --version --enabled --content-type --expires --not-before --tags --output --timeout --help" ;;
+    "secret delete") [[ $offers ]] || offers="--vault-name --name --id --yes --output --timeout --help" ;;
+    "secret list-deleted") [[ $offers ]] || offers="--vault-name --output --timeout --help" ;;
+    "secret show-deleted") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "secret recover") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "secret purge") [[ $offers ]] || offers="--vault-name --name --id --yes --output --timeout --help" ;;
+    "secret backup") [[ $offers ]] || offers="--vault-name --name --id --subscription --file --force --output --timeout --help" ;;
+    "secret restore") [[ $offers ]] || offers="--vault-name --subscription --file --output --timeout --help" ;;
     "policy") offers="set show delete" ;;
-    "policy set") [[ $offers ]] || offers="--vault-name --principal --key-permissions --secret-permissions --certificate-permissions --vault-permissions --dry-run --output --timeout --help" ;;
+    "policy set") [[ $offers ]] || offers="--vault-name --principal --key-permissions --secret-permissions --certificate-permissions --vault-permissions --template --dry-run --output --timeout --help" ;;
     "policy show") [[ $offers ]] || offers="--vault-name --principal --output --timeout --help" ;;
     "policy delete") [[ $offers ]] || offers="--vault-name --principal --output --timeout --help" ;;
-    "principal") offers="create list delete" ;;
-    "principal create") [[ $offers ]] || offers="--name --roles --secret-file --show-secret --output --timeout --help" ;;
+    "role") offers="list show assign remove" ;;
+    "role list") [[ $offers ]] || offers="--output --timeout --help" ;;
+    "role show") [[ $offers ]] || offers="--vault-name --output --timeout --help" ;;
+    "role assign") [[ $offers ]] || offers="--vault-name --principal --role --output --timeout --help" ;;
+    "role remove") [[ $offers ]] || offers="--vault-name --id --timeout --help" ;;
+    "principal") offers="create list update credential delete" ;;
+    "principal create") [[ $offers ]] || offers="--name --roles --secret-file --show-secret --no-secret --issuer --type --object-id --subject --client-id --output --timeout --help" ;;
     "principal list") [[ $offers ]] || offers="--output --timeout --help" ;;
+    "principal update") [[ $offers ]] || offers="--principal --disabled --roles --output --timeout --help" ;;
+    "principal credential") [[ $offers || $word == -* ]] || offers="add list remove reset"
+        [[ $offers ]] || offers="--principal --name --expires --overlap --certificate --subject --id --secret-file --show-secret --output --timeout --help" ;;
     "principal delete") [[ $offers ]] || offers="--principal --yes --timeout --help" ;;
-    "token") offers="list show domain-key" ;;
+    "token") offers="list show login test bench domain-key" ;;
     "token list") [[ $offers ]] || offers="--output --timeout --help" ;;
     "token show") [[ $offers ]] || offers="--name --output --timeout --help" ;;
-    "token domain-key") [[ $offers || $word == -* ]] || offers="create"
-        [[ $offers ]] || offers="--so-pin-file --pin-file --module --uri --init-args --store-dir --help" ;;
+    "token login") [[ $offers ]] || offers="--name --pin-file --pin-fd --output --timeout --help" ;;
+    "token test") [[ $offers ]] || offers="--pkcs11-module --pkcs11-uri --pin-file --pkcs11-init-args --pkcs11-store-dir --output --help" ;;
+    "token bench") [[ $offers ]] || offers="--pkcs11-module --pkcs11-uri --pin-file --pkcs11-init-args --pkcs11-store-dir --seconds --workers --size --output --help" ;;
+    "token domain-key") [[ $offers || $word == -* ]] || { _kluis_files -f; return; }
+        [[ $offers ]] || offers="--pkcs11-module --pkcs11-uri --pin-file --pkcs11-init-args --pkcs11-store-dir --so-pin-file --shares --out-dir --id --name --vault-name --force --yes --output --timeout --help" ;;
     "audit") offers="verify head" ;;
     "audit verify") [[ $offers ]] || offers="--file --head-file --public-key --offline --output --timeout --help" ;;
     "audit head") [[ $offers ]] || offers="--output --timeout --help" ;;
     "dev") offers="up down" ;;
-    "dev up") [[ $offers ]] || offers="--dir --port --pkcs11-module --pkcs11-uri --pkcs11-init-args --pkcs11-store-dir --pin-file --so-pin-file --help" ;;
+    "dev up") [[ $offers ]] || offers="--dir --port --tokens --pkcs11-module --pkcs11-uri --pkcs11-init-args --pkcs11-store-dir --pin-file --so-pin-file --help" ;;
     "dev down") [[ $offers ]] || offers="--dir --help" ;;
     "encrypt") [[ $offers || $word == -* ]] || { _kluis_files -f; return; }
         [[ $offers ]] || offers="--key --out --algorithm --segment --threads --timeout --help" ;;

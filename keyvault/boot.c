@@ -55,8 +55,8 @@ KL_AUTO_DEFINE(paths, const char *, free);
 
 #define FIXED 5 /* private files that are not a token's */
 
-/* What no module may see, whatever user it runs as: the service's own files, every PIN file, and the
- * stores of other tokens. Returns how many. */
+/* What no module may see, whatever user it runs as: the service's own files, every PIN file, and
+ * the stores of other tokens. Returns how many. */
 static size_t private_files(const struct kl_config *c, const struct kl_token_config *of,
                             const char **out)
 {
@@ -191,15 +191,15 @@ static enum kl_code open_authenticator(struct kl_running *r, struct kl_err *err)
     struct kl_service *s = &r->service;
     struct kl_buf origin = KL_BUF_INIT(KL_HOST_MAX + 32);
     kl_origin_put(&origin, &s->origin);
-    const struct kl_authenticator_config config = {
-        .model = s->model,
-        .issuer_key = s->issuer_key,
-        .failover = s->failover,
-        .origin = kl_buf_text(&origin),
-        .tenant = kl_model_tenant(s->model),
-        .token_lifetime_s = r->config->service->token_lifetime_ms / 1000,
-        .issuers = r->config->issuers,
-        .issuer_count = r->config->issuer_count};
+    const struct kl_authenticator_config config = {.model = s->model,
+                                                   .issuer_key = s->issuer_key,
+                                                   .failover = s->failover,
+                                                   .origin = kl_buf_text(&origin),
+                                                   .tenant = kl_model_tenant(s->model),
+                                                   .token_lifetime_s =
+                                                       r->config->service->token_lifetime_ms / 1000,
+                                                   .issuers = r->config->issuers,
+                                                   .issuer_count = r->config->issuer_count};
     enum kl_code code = kl_authenticator_new(&config, &s->authenticator, err);
     kl_buf_done(&origin);
     return code;
@@ -234,10 +234,24 @@ static enum kl_code open_threads(struct kl_running *r, struct kl_err *err)
     return code == KL_OK ? kl_housekeeping_run(r->housekeeping, err) : code;
 }
 
+/* The context of the listener as the configuration's files now are. */
+static enum kl_code make_tls(const struct kl_service_config *c, SSL_CTX **ret, struct kl_err *err)
+{
+    SSL_CTX *ctx = NULL;
+    enum kl_code code = kl_tls_server(c->certificate, c->private_key, &ctx, err);
+    if (code == KL_OK && c->client_certificates)
+        code = kl_tls_ask_clients(ctx, c->client_ca, err);
+    if (code == KL_OK)
+        *ret = ctx;
+    else
+        SSL_CTX_free(ctx);
+    return code;
+}
+
 static enum kl_code open_http(struct kl_running *r, struct kl_err *err)
 {
     const struct kl_service_config *c = r->config->service;
-    enum kl_code code = kl_tls_server(c->certificate, c->private_key, &r->tls, err);
+    enum kl_code code = make_tls(c, &r->tls, err);
     if (code != KL_OK)
         return code;
     const struct kl_http_server_config config = {
@@ -307,7 +321,7 @@ void kl_boot_reload(struct kl_running *r)
     SSL_CTX *fresh = NULL;
     struct kl_err err;
     const struct kl_service_config *c = r->config->service;
-    if (kl_tls_server(c->certificate, c->private_key, &fresh, &err) != KL_OK) {
+    if (make_tls(c, &fresh, &err) != KL_OK) {
         kl_log_err(KL_LOG_ERROR, "certificate not reloaded", &err);
         return;
     }

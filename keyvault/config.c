@@ -77,8 +77,9 @@ static const struct kl_conf_row service_rows[] = {
      .type = KL_CONF_BOOL,
      .offset = AT(client_certificates),
      .preset = "no",
-     .help = "Ask TLS clients for a certificate. Who shows one that a principal has as a credential "
-             "needs no access token; who shows none is served as before."},
+     .help =
+         "Ask TLS clients for a certificate. Who shows one that a principal has as a credential "
+         "needs no access token; who shows none is served as before."},
     {.key = "client-ca",
      .type = KL_CONF_PATH,
      .offset = AT(client_ca),

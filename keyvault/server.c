@@ -155,6 +155,19 @@ static enum kl_code parse_body(struct kl_op *op)
     return code;
 }
 
+/* An access token says who is calling; without one, a certificate of the TLS handshake may. */
+static enum kl_code identify(struct kl_op *op)
+{
+    bool trusted = false;
+    struct kl_authenticator *a = op->service->authenticator;
+    const char *authorization = kl_http_header(op->http, "Authorization");
+    X509 *certificate =
+        authorization == NULL ? kl_http_client_certificate(op->http, &trusted) : NULL;
+    return certificate != NULL
+               ? kl_authenticate_certificate(a, certificate, trusted, &op->caller, &op->err)
+               : kl_authenticate(a, authorization, &op->caller, &op->err);
+}
+
 /* Everything between the wire and the handler. A caller without a token learns nothing but the
  * challenge: not whether a path exists, not whether its body is well formed. */
 static enum kl_code admit(struct kl_request *r)
@@ -172,9 +185,7 @@ static enum kl_code admit(struct kl_request *r)
         if (op->route->scope == KL_SCOPE_OPEN)
             return KL_OK;
     }
-    enum kl_code code =
-        kl_authenticate(op->service->authenticator, kl_http_header(op->http, "Authorization"),
-                        &op->caller, &op->err);
+    enum kl_code code = identify(op);
     if (code != KL_OK)
         return code;
     if (routed != KL_OK) {

@@ -15,7 +15,7 @@
 #define HOURS          (3600 * SECONDS)
 #define RETRY_FIRST_MS (2 * SECONDS)
 #define RETRY_MAX_MS   (300 * SECONDS)
-#define LOOK_AGAIN_MS  (30 * SECONDS)
+#define LOOK_AGAIN_MS  (10 * SECONDS)
 #define DOCUMENT_MAX   (256 * 1024)
 #define URL_MAX        1024
 #define DISCOVERY      "/.well-known/openid-configuration"
