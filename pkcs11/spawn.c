@@ -30,7 +30,14 @@ static bool is_private(const char *variable)
     return false;
 }
 
-static char **worker_environment(void)
+/* Same name, up to the equals sign. */
+static bool is_same(const char *variable, const char *other)
+{
+    size_t n = strcspn(variable, "=") + 1;
+    return strncmp(variable, other, n) == 0;
+}
+
+static char **worker_environment(char *instead)
 {
     size_t count = 0, kept = 0;
     while (environ[count] != NULL)
@@ -38,7 +45,7 @@ static char **worker_environment(void)
     char **list = calloc(count + 1, sizeof *list);
     for (size_t i = 0; list != NULL && i < count; i++)
         if (!is_private(environ[i]))
-            list[kept++] = environ[i];
+            list[kept++] = instead[0] != 0 && is_same(instead, environ[i]) ? instead : environ[i];
     return list;
 }
 
@@ -97,7 +104,7 @@ static int set_attributes(posix_spawnattr_t *attr)
 static enum kl_code start(struct kl_client *c, const int child[KL_PROTO_LANES], struct kl_err *err)
 {
     char *argv[] = {c->worker, (char[]){"--worker"}, NULL};
-    char **env = worker_environment();
+    char **env = worker_environment(c->variable);
     if (env == NULL)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for a token worker");
     posix_spawn_file_actions_t actions;

@@ -2,9 +2,11 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "pkcs11/copies.h"
 #include "pkcs11/handover.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -33,8 +35,9 @@ static enum kl_code check_config(const struct kl_token_config *g, struct kl_err 
         return kl_fail(err, KL_CONFIG, "token",
                        "uri must not say anything about a PIN; pin-source says where it is");
     if (g->pin_source == NULL || g->pin_source[0] == 0)
-        return kl_fail(err, KL_CONFIG, "token",
-                       "pin-source is missing: a file path, fd:N, credential:NAME, prompt or protected");
+        return kl_fail(
+            err, KL_CONFIG, "token",
+            "pin-source is missing: a file path, fd:N, credential:NAME, prompt or protected");
     if (g->workers < 1 || g->workers > 64)
         return kl_fail(err, KL_CONFIG, "token", "workers must be 1 to 64");
     if (g->max_waiting < 1 || g->max_waiting > 65535)
@@ -216,6 +219,11 @@ static enum kl_code client_submit(struct kl_token *t, const struct kl_token_requ
                        KL_TOKEN_MAX_INPUT);
     if (req->call <= 0 || req->call >= KL_CALL_COUNT)
         return kl_fail(err, KL_BAD_INPUT, "submit", "no such token call");
+    if (req->call == KL_CALL_DESTROY) {
+        enum kl_code noted = kl_copies_destroying(c->copies, req->key.id, err);
+        if (noted != KL_OK)
+            return noted;
+    }
     (void)pthread_mutex_lock(&c->lock);
     enum kl_code code = send_locked(c, req, done, arg, err);
     (void)pthread_mutex_unlock(&c->lock);
@@ -233,6 +241,7 @@ static void client_status(struct kl_token *t, struct kl_token_status *ret)
 static void client_close(struct kl_token *t)
 {
     struct kl_client *c = (struct kl_client *)t;
+    kl_copies_stop(c->copies);
     (void)pthread_mutex_lock(&c->lock);
     c->closing = true;
     (void)pthread_mutex_unlock(&c->lock);
@@ -241,8 +250,10 @@ static void client_close(struct kl_token *t)
     kl_client_free(c);
 }
 
-static const struct kl_token_ops client_ops = {
-    .submit = client_submit, .status = client_status, .close = client_close, .login = kl_handover_login};
+static const struct kl_token_ops client_ops = {.submit = client_submit,
+                                               .status = client_status,
+                                               .close = client_close,
+                                               .login = kl_handover_login};
 
 static void wait_until_started(struct kl_client *c, int64_t wait_ms)
 {
@@ -273,6 +284,12 @@ static void init_client(struct kl_client *c)
     (void)snprintf(c->status.text, sizeof c->status.text, "The worker is starting");
 }
 
+static enum kl_code make_wake(struct kl_client *c, struct kl_err *err)
+{
+    c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return c->wake_fd >= 0 ? KL_OK : kl_fail_errno(err, "eventfd", "no descriptor for a token");
+}
+
 static enum kl_code prepare(struct kl_client *c, const struct kl_token_config *config,
                             struct kl_err *err)
 {
@@ -285,9 +302,43 @@ static enum kl_code prepare(struct kl_client *c, const struct kl_token_config *c
         return code;
     if (make_slots(c, (size_t)config->max_waiting) != KL_OK)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for token %s", config->name);
-    c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (c->wake_fd < 0)
-        return kl_fail_errno(err, "eventfd", "no descriptor for token %s", config->name);
+    return make_wake(c, err);
+}
+
+enum kl_code kl_client_like(const struct kl_client *c, struct kl_client **ret, struct kl_err *err)
+{
+    struct kl_client *like = calloc(1, sizeof *like);
+    if (like == NULL)
+        return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for a token");
+    init_client(like);
+    like->conf = c->conf;
+    like->token.name = like->conf.name;
+    memcpy(like->worker, c->worker, sizeof like->worker);
+    like->start_deadline_ms = c->start_deadline_ms;
+    like->retry_limit_ms = c->retry_limit_ms;
+    for (size_t i = 0; i < KL_PROTO_LANES; i++)
+        like->lanes[i].deadline_ms = c->lanes[i].deadline_ms;
+    enum kl_code code = make_wake(like, err);
+    if (code == KL_OK && make_slots(like, 64) != KL_OK)
+        code = kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for a token");
+    if (code == KL_OK && c->pin_fd >= 0 &&
+        (like->pin_fd = fcntl(c->pin_fd, F_DUPFD_CLOEXEC, 10)) < 0)
+        code = kl_fail_errno(err, "fcntl", "no descriptor for a token");
+    if (code != KL_OK) {
+        kl_client_free(like);
+        return code;
+    }
+    *ret = like;
+    return KL_OK;
+}
+
+enum kl_code kl_client_run(struct kl_client *c, struct kl_token **ret, struct kl_err *err)
+{
+    if (pthread_create(&c->supervisor, NULL, kl_supervisor_run, c) != 0) {
+        kl_client_free(c);
+        return kl_fail(err, KL_NO_MEMORY, "pthread_create", "no thread for a token");
+    }
+    *ret = &c->token;
     return KL_OK;
 }
 
@@ -299,10 +350,17 @@ enum kl_code kl_token_open(const struct kl_token_config *config, int64_t wait_ms
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for a token");
     init_client(c);
     enum kl_code code = prepare(c, config, err);
-    if (code == KL_OK && pthread_create(&c->supervisor, NULL, kl_supervisor_run, c) != 0)
-        code = kl_fail(err, KL_NO_MEMORY, "pthread_create", "no thread for token %s", config->name);
     if (code != KL_OK) {
         kl_client_free(c);
+        return code;
+    }
+    struct kl_token *token = NULL;
+    code = kl_client_run(c, &token, err);
+    if (code == KL_OK)
+        code = kl_copies_start(c, (unsigned)config->store_copies, &c->copies, err);
+    if (code != KL_OK) {
+        if (token != NULL)
+            kl_token_close(token);
         return code;
     }
     if (wait_ms > 0)

@@ -233,7 +233,9 @@ struct kl_token_config {
     int64_t start_deadline_ms; /* of one step of a worker's start; 0 = deadline_ms */
     int64_t keep_alive_ms;     /* a canary this often, and on each session that idles so long; 0 = off */
     int64_t retry_limit_ms;    /* longest pause before the next worker; 0 = 5 s */
-    int64_t max_waiting;       /* calls in flight; beyond: KL_TOKEN_BUSY */
+    int64_t store_copies; /* proved copies of store_dir that are kept in state_dir/token-copies; 0 =
+                             none are made (pkcs11/copies.h) */
+    int64_t max_waiting;  /* calls in flight; beyond: KL_TOKEN_BUSY */
     bool software_oaep; /* raw RSA + OpenSSL's constant-time check where the token lacks the hash */
     bool relogin; /* the worker keeps the PIN and logs in again when the token lost the login */
 

@@ -47,6 +47,16 @@ static const struct kl_conf_row rows[] = {
      .help =
          "Folder of a software token's store. New keys count only after it was synced to disk, and nothing is "
          "made while less than 16 MiB are free there. SoftHSM needs it: it never syncs by itself."},
+    {.key = "store-copies",
+     .type = KL_CONF_INT,
+     .offset = AT(store_copies),
+     .min = 0,
+     .max = 100,
+     .preset = "3",
+     .help =
+         "How many proved copies of store-dir are kept, in token-copies of the service's state-dir. One is made soon after "
+         "keys were made or destroyed; each key does its work in it before it counts. A copy with a key that "
+         "was destroyed since is removed. 0: none."},
     {.key = "state-dir",
      .type = KL_CONF_PATH,
      .offset = AT(state_dir),
