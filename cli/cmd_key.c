@@ -1,4 +1,4 @@
-/* kluis key: the rows; key_manage.c, key_backup.c and key_crypto.c do the work. */
+/* kluis key: the rows; key_manage.c and key_crypto.c do the work. */
 #include "cli/cmd_key.h"
 
 #include "cli/options.h"
@@ -73,17 +73,11 @@ static const struct kl_option set_options[] = {
     ATTRIBUTES,
 };
 
-#define SUBSCRIPTION                                                                               \
-    {                                                                                              \
-        .name = "subscription", .argument = "TEXT",                                                \
-        .help = "Go on only if the vault is in this subscription. With --vault-name."              \
-    }
-
 static const struct kl_option backup_options[] = {
     KL_OPT_VAULT_NAME,
     KL_OPT_KEY_NAME,
     KL_OPT_KEY_ID,
-    SUBSCRIPTION,
+    KL_OPT_SUBSCRIPTION,
     {.name = "file",
      .letter = 'f',
      .argument = "FILE",
@@ -95,7 +89,7 @@ static const struct kl_option backup_options[] = {
 
 static const struct kl_option restore_options[] = {
     KL_OPT_VAULT_NAME,
-    SUBSCRIPTION,
+    KL_OPT_SUBSCRIPTION,
     {.name = "file",
      .letter = 'f',
      .argument = "FILE",

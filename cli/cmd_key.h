@@ -1,4 +1,4 @@
-/* Handlers of `kluis key`: key_manage.c (life of a key), key_backup.c, key_crypto.c; cmd_key.c
+/* Handlers of `kluis key`: key_manage.c (life of a key), key_crypto.c; cmd_key.c
  * holds their rows. Not thread safe. */
 #ifndef KL_CLI_CMD_KEY_H
 #define KL_CLI_CMD_KEY_H
@@ -28,9 +28,5 @@ enum kl_code kl_key_wrap(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_unwrap(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_sign(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_verify(struct kl_cmd *cmd, struct kl_err *err);
-
-struct kl_column;
-/** How a key bundle is shown: the columns and their number. */
-const struct kl_column *kl_key_columns(size_t *ret_count);
 
 #endif

@@ -1,4 +1,5 @@
 /* The life of a key: made, shown, changed, rotated, deleted, recovered, purged. */
+#include "cli/backup_file.h"
 #include "cli/cmd_key.h"
 #include "cli/out.h"
 #include "cli/target.h"
@@ -55,12 +56,6 @@ static const struct kl_column deleted_bundle_columns[] = {
     {"RecoveryLevel", "attributes.recoveryLevel", KL_COLUMN_TEXT},
     {"RecoveryId", "recoveryId", KL_COLUMN_TEXT},
 };
-
-const struct kl_column *kl_key_columns(size_t *ret_count)
-{
-    *ret_count = KL_COUNT(bundle_columns);
-    return bundle_columns;
-}
 
 /* One call on a key's URL, its answer shown. */
 static enum kl_code call_and_show(struct kl_cmd *cmd, const char *method, enum kl_target_part part,
@@ -260,4 +255,16 @@ enum kl_code kl_key_purge(struct kl_cmd *cmd, struct kl_err *err)
     if (code == KL_OK)
         kl_cmd_say("Purged.");
     return code;
+}
+
+/* ---- backup, restore ---- */
+
+enum kl_code kl_key_backup(struct kl_cmd *cmd, struct kl_err *err)
+{
+    return kl_backup_to_file(cmd, KL_TARGET_KEYS, err);
+}
+
+enum kl_code kl_key_restore(struct kl_cmd *cmd, struct kl_err *err)
+{
+    return kl_backup_from_file(cmd, KL_TARGET_KEYS, bundle_columns, KL_COUNT(bundle_columns), err);
 }

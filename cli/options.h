@@ -33,6 +33,25 @@
         .name = "tags", .kind = KL_OPTION_WORDS, .argument = "KEY=VALUE",                          \
         .help = "Labels, several after one another. --tags without words removes all."             \
     }
+#define KL_OPT_SUBSCRIPTION                                                                        \
+    {                                                                                              \
+        .name = "subscription", .argument = "TEXT",                                                \
+        .help = "Go on only if the vault is in this subscription. With --vault-name."              \
+    }
+#define KL_OPT_SECRET_NAME                                                                         \
+    {                                                                                              \
+        .name = "name", .letter = 'n', .argument = "NAME", .help = "The secret's name."            \
+    }
+#define KL_OPT_SECRET_ID                                                                           \
+    {                                                                                              \
+        .name = "id", .argument = "URL",                                                           \
+        .help = "The secret's full id, in place of --vault-name, --name and --version."            \
+    }
+#define KL_OPT_SECRET_VERSION                                                                      \
+    {                                                                                              \
+        .name = "version", .letter = 'v', .argument = "VERSION",                                   \
+        .help = "A version of the secret. Without it, the newest."                                 \
+    }
 #define KL_OPT_YES                                                                                 \
     {                                                                                              \
         .name = "yes", .letter = 'y', .kind = KL_OPTION_FLAG,                                      \

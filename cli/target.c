@@ -138,8 +138,24 @@ enum kl_code kl_target_vault(struct kl_cmd *cmd, char **ret, struct kl_err *err)
 
 /* ---- keys ---- */
 
-/* The parts of "https://host/keys/NAME[/VERSION]" (or deletedkeys). */
+static const struct {
+    const char *collection, *noun;
+    enum kl_target_part active; /* the part where it is while it is not deleted */
+} parts[] = {
+    [KL_TARGET_KEYS] = {"keys", "key", KL_TARGET_KEYS},
+    [KL_TARGET_DELETED] = {"deletedkeys", "key", KL_TARGET_KEYS},
+    [KL_TARGET_SECRETS] = {"secrets", "secret", KL_TARGET_SECRETS},
+    [KL_TARGET_DELETED_SECRETS] = {"deletedsecrets", "secret", KL_TARGET_SECRETS},
+};
+
+const char *kl_target_collection(enum kl_target_part part)
+{
+    return parts[part].collection;
+}
+
+/* The parts of "https://host/keys/NAME[/VERSION]" (or deletedkeys, secrets …). */
 struct key_id {
+    enum kl_target_part active;
     int origin, name, version; /* lengths; version 0 = none */
     const char *name_at, *version_at;
 };
@@ -152,11 +168,16 @@ static bool split_id(const char *id, struct key_id *ret)
 
     if (origin == 0 || strpbrk(path, "?#%") != NULL)
         return false;
-    if (strncasecmp(path, "/keys/", 6) == 0)
-        k.name_at = path + 6;
-    else if (strncasecmp(path, "/deletedkeys/", 13) == 0)
-        k.name_at = path + 13;
-    else
+    for (size_t i = 0; i < KL_COUNT(parts) && k.name_at == NULL; i++) {
+        size_t n = strlen(parts[i].collection);
+
+        if (path[0] == '/' && strncasecmp(path + 1, parts[i].collection, n) == 0 &&
+            path[1 + n] == '/') {
+            k.active = parts[i].active;
+            k.name_at = path + n + 2;
+        }
+    }
+    if (k.name_at == NULL)
         return false;
     k.name = (int)strcspn(k.name_at, "/");
     k.version_at = k.name_at + k.name + (k.name_at[k.name] == '/');
@@ -192,17 +213,20 @@ static enum kl_code key_of_id(struct kl_cmd *cmd, enum kl_target_part part, cons
 {
     struct key_id k;
 
-    if (!split_id(id, &k))
+    const char *collection = parts[part].collection;
+    const char *usual = parts[parts[part].active].collection;
+
+    if (!split_id(id, &k) || k.active != parts[part].active)
         return kl_fail(err, KL_USAGE, NULL,
-                       "--id takes https://VAULT/keys/NAME or https://VAULT/keys/NAME/VERSION");
+                       "--id takes https://VAULT/%s/NAME or https://VAULT/%s/NAME/VERSION", usual,
+                       usual);
     if (kl_cmd_value(cmd, "name") != NULL)
         return kl_fail(err, KL_USAGE, NULL, "--id and --name exclude each other");
-    if (part == KL_TARGET_DELETED)
-        return kl_target_format(ret, err, "%.*s/deletedkeys/%.*s", k.origin, id, k.name, k.name_at);
-    bool versioned = k.version > 0 && has_option(cmd, "version");
+    bool versioned = part == parts[part].active && k.version > 0 && has_option(cmd, "version");
 
-    return kl_target_format(ret, err, "%.*s/keys/%.*s%s%.*s", k.origin, id, k.name, k.name_at,
-                            versioned ? "/" : "", versioned ? k.version : 0, k.version_at);
+    return kl_target_format(ret, err, "%.*s/%s/%.*s%s%.*s", k.origin, id, collection, k.name,
+                            k.name_at, versioned ? "/" : "", versioned ? k.version : 0,
+                            k.version_at);
 }
 
 /* --id names a vault that the configuration did not: the caller's own word is what makes it
@@ -228,17 +252,17 @@ static enum kl_code key_of_name(struct kl_cmd *cmd, enum kl_target_part part, ch
 
     if (name == NULL)
         return kl_fail(err, KL_USAGE, NULL, "--name (or --id) is missing");
-    code = check_name("key", name, err);
+    code = check_name(parts[part].noun, name, err);
     if (code == KL_OK && version != NULL)
         code = check_name("version", version, err);
     if (code == KL_OK)
         code = kl_target_vault(cmd, &vault, err);
     if (code != KL_OK)
         return code;
-    if (part == KL_TARGET_DELETED)
-        return kl_target_format(ret, err, "%s/deletedkeys/%s", vault, name);
-    return kl_target_format(ret, err, "%s/keys/%s%s%s", vault, name, version != NULL ? "/" : "",
-                            version != NULL ? version : "");
+    if (part != parts[part].active)
+        version = NULL;
+    return kl_target_format(ret, err, "%s/%s/%s%s%s", vault, parts[part].collection, name,
+                            version != NULL ? "/" : "", version != NULL ? version : "");
 }
 
 enum kl_code kl_target_key(struct kl_cmd *cmd, enum kl_target_part part, const char *suffix,

@@ -1,4 +1,5 @@
-/* Which vault and which key a command means, as URLs: from --vault-name, --name, --version and
+/* Which vault and which object in it a command means, as URLs: from --vault-name, --name, --version
+ * and
  * --id. Not thread safe. */
 #ifndef KL_CLI_TARGET_H
 #define KL_CLI_TARGET_H
@@ -15,11 +16,16 @@ enum kl_code kl_target_vault(struct kl_cmd *cmd, char **ret, struct kl_err *err)
 enum kl_target_part {
     KL_TARGET_KEYS,    /* VAULT/keys */
     KL_TARGET_DELETED, /* VAULT/deletedkeys */
+    KL_TARGET_SECRETS, /* VAULT/secrets */
+    KL_TARGET_DELETED_SECRETS,
 };
 
-/** URL of a key: that of --id, else VAULT/keys/NAME[/VERSION] (malloc'd); `suffix` (may be NULL) is
- * put behind with a "/". With KL_TARGET_DELETED the same key below deletedkeys, without version.
- * KL_USAGE when neither --id nor --name is there, or the id is not a key's. */
+/** "keys" … as in URLs. */
+const char *kl_target_collection(enum kl_target_part part);
+
+/** URL of an object of that part: that of --id, else VAULT/keys/NAME[/VERSION] (malloc'd); `suffix`
+ * (may be NULL) is put behind with a "/". A deleted one has no version. KL_USAGE when neither --id
+ * nor --name is there, or the id is not one of this kind. */
 enum kl_code kl_target_key(struct kl_cmd *cmd, enum kl_target_part part, const char *suffix,
                            char **ret, struct kl_err *err) KL_MUST_USE;
 
