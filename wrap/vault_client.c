@@ -12,7 +12,7 @@
 
 enum {
     URL_MAX = 2048,
-    ANSWER_MAX = 4 << 20,
+    ANSWER_MAX = 24 << 20,
     TRIES = 5,           /* of one call while the service says "later" */
     WAIT_MAX_MS = 10000, /* between two of them */
 };
@@ -224,6 +224,22 @@ enum kl_code kl_vault_call(struct kl_vault_client *c, const char *method, const 
     if (code == KL_OK && body != NULL)
         code = print_body(body, &text, err);
     return code == KL_OK ? call(c, method, whole, origin, text, ret, err) : code;
+}
+
+enum kl_code kl_vault_token_login(struct kl_vault_client *c, const char *token,
+                                  struct kl_secret *pin, json_t **ret, struct kl_err *err)
+{
+    char path[URL_MAX / 2], whole[URL_MAX], origin[KL_ORIGIN_MAX];
+    struct kl_http_exchange x = {.method = "POST"};
+    if (snprintf(path, sizeof path, "/kluis/v1/tokens/%s/login", token) >= (int)sizeof path)
+        return kl_fail(err, KL_BAD_INPUT, "token", "the token's name is too long");
+    enum kl_code code = absolute_url(c, path, whole, origin, err);
+    if (code == KL_OK)
+        code = kl_login_post_pin(c->login, whole, pin, &x, err);
+    if (code == KL_OK)
+        code = answer_of(&x, ret, err);
+    kl_http_exchange_done(&x);
+    return code;
 }
 
 const char *kl_vault_client_id(const struct kl_vault_client *c)

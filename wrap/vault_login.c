@@ -119,15 +119,15 @@ static enum kl_code put_encoded(struct kl_secret *form, const char *name, const 
     return code;
 }
 
-static enum kl_code login_form(const struct kl_login *l, const char *resource,
-                               struct kl_secret **ret, struct kl_err *err)
+/* The client's credentials, and one field more. */
+static enum kl_code credentials_form(const struct kl_login *l, const char *name,
+                                     const uint8_t *value, size_t n, struct kl_secret **ret,
+                                     struct kl_err *err)
 {
     KL_AUTO(secret) secret = NULL;
     enum kl_code code = kl_secret_read_file(l->secret_file, SECRET_MAX, &secret, err);
     if (code != KL_OK)
         return kl_err_prefix(err, "the client secret (KLUIS_CLIENT_SECRET_FILE)");
-    char scope[RESOURCE_MAX + 16];
-    (void)snprintf(scope, sizeof scope, "%s/.default", resource);
     KL_AUTO(secret) form = kl_secret_new(8192);
     if (form == NULL)
         return kl_fail(err, KL_NO_MEMORY, "mmap", "no memory for the login");
@@ -135,13 +135,37 @@ static enum kl_code login_form(const struct kl_login *l, const char *resource,
         put_encoded(form, "grant_type=client_credentials&client_id=", (const uint8_t *)l->client_id,
                     strlen(l->client_id));
     if (code == KL_OK)
-        code = put_encoded(form, "&scope=", (const uint8_t *)scope, strlen(scope));
+        code = put_encoded(form, name, value, n);
     if (code == KL_OK)
         code = put_encoded(form, "&client_secret=", kl_secret_bytes(secret), kl_secret_len(secret));
     if (code != KL_OK)
         return kl_fail(err, code, "login", "the login request cannot be made");
     *ret = kl_take(form);
     return KL_OK;
+}
+
+static enum kl_code login_form(const struct kl_login *l, const char *resource,
+                               struct kl_secret **ret, struct kl_err *err)
+{
+    char scope[RESOURCE_MAX + 16];
+    (void)snprintf(scope, sizeof scope, "%s/.default", resource);
+    return credentials_form(l, "&scope=", (const uint8_t *)scope, strlen(scope), ret, err);
+}
+
+enum kl_code kl_login_post_pin(struct kl_login *l, const char *url, struct kl_secret *pin,
+                               struct kl_http_exchange *x, struct kl_err *err)
+{
+    KL_AUTO(secret) form = NULL;
+    enum kl_code code =
+        credentials_form(l, "&pin=", kl_secret_bytes(pin), kl_secret_len(pin), &form, err);
+    if (code != KL_OK)
+        return code;
+    *x = (struct kl_http_exchange){.method = "POST",
+                                   .url = url,
+                                   .content_type = "application/x-www-form-urlencoded",
+                                   .body = kl_secret_bytes(form),
+                                   .body_len = kl_secret_len(form)};
+    return kl_http_do(l->http, x, err);
 }
 
 static enum kl_code read_token(struct kl_secret *answer, struct grant *grant, struct kl_err *err)

@@ -32,6 +32,11 @@ enum kl_code kl_login_token(struct kl_login *l, const char *origin, struct kl_se
  * resource, drop its token. */
 void kl_login_challenged(struct kl_login *l, const char *origin, const char *challenge);
 
+/** POST a form with the client's credentials and a token's PIN: for `kluis token login`, where no
+ * access token can be had. *x is filled; its answer is the caller's (kl_http_exchange_done). */
+enum kl_code kl_login_post_pin(struct kl_login *l, const char *url, struct kl_secret *pin,
+                               struct kl_http_exchange *x, struct kl_err *err) KL_MUST_USE;
+
 KL_AUTO_DEFINE(login, struct kl_login, kl_login_free);
 
 #endif

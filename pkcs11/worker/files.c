@@ -213,7 +213,7 @@ enum kl_code kl_files_confine(const struct kl_worker_config *conf, const char *s
                               bool *ret_confined, struct kl_err *err)
 {
     struct rules r = {.fd = -1};
-    if (conf->all_files && conf->hidden[0] == 0) {
+    if (strcmp(conf->files, "/") == 0 || (conf->all_files && conf->hidden[0] == 0)) {
         *ret_confined = true; /* nothing was forbidden */
         return KL_OK;
     }

@@ -67,25 +67,21 @@ struct limited {
     const char *name;
     unsigned argument;
     unsigned long mask, value;
-    bool network; /* only with network = yes */
 };
 
 #define WHOLE 0xffffffffUL
 
 static const struct limited limited[] = {
-    {"clone", 0, CLONE_THREAD, CLONE_THREAD, false}, /* a thread, never a process */
-    {"kill", 1, WHOLE, 0, false},                    /* asks whether a process lives */
-    {"prlimit64", 2, ~0UL, 0, false},                /* asks for a limit */
-    {"socket", 0, WHOLE, AF_UNIX, false},
-    {"socket", 0, WHOLE, AF_INET, true},
-    {"socket", 0, WHOLE, AF_INET6, true},
-    {"socket", 0, WHOLE, AF_NETLINK, true}, /* the resolver's */
-    {"prctl", 0, WHOLE, PR_SET_NAME, false},
-    {"prctl", 0, WHOLE, PR_GET_NAME, false},
-    {"prctl", 0, WHOLE, PR_GET_DUMPABLE, false},
-    {"prctl", 0, WHOLE, PR_CAPBSET_READ, false},
-    {"prctl", 0, WHOLE, PR_SET_VMA, false},
-    {"prctl", 0, WHOLE, PR_SET_TIMERSLACK, false},
+    {"clone", 0, CLONE_THREAD, CLONE_THREAD}, /* a thread, never a process */
+    {"kill", 1, WHOLE, 0},                    /* asks whether a process lives */
+    {"prlimit64", 2, ~0UL, 0},                /* asks for a limit */
+    {"socket", 0, WHOLE, AF_UNIX},
+    {"prctl", 0, WHOLE, PR_SET_NAME},
+    {"prctl", 0, WHOLE, PR_GET_NAME},
+    {"prctl", 0, WHOLE, PR_GET_DUMPABLE},
+    {"prctl", 0, WHOLE, PR_CAPBSET_READ},
+    {"prctl", 0, WHOLE, PR_SET_VMA},
+    {"prctl", 0, WHOLE, PR_SET_TIMERSLACK},
 };
 
 /* For the handler, which may not allocate. */
@@ -200,6 +196,34 @@ static int allow(scmp_filter_ctx filter, const char *name, unsigned count,
     return number < 0 ? 0 : seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, count, compare);
 }
 
+#define SOCKET_TYPE 0xfUL /* without SOCK_CLOEXEC and SOCK_NONBLOCK */
+
+/* Beside Unix sockets: news of devices that come and go, and with `network` what TCP, UDP and the
+ * resolver need; raw sockets never. */
+static int add_sockets(scmp_filter_ctx filter, bool network)
+{
+    const struct {
+        int family;
+        unsigned argument;
+        unsigned long mask, value;
+        bool network;
+    } kinds[] = {{AF_NETLINK, 2, WHOLE, NETLINK_KOBJECT_UEVENT, false},
+                 {AF_NETLINK, 2, WHOLE, NETLINK_ROUTE, true},
+                 {AF_INET, 1, SOCKET_TYPE, SOCK_STREAM, true},
+                 {AF_INET, 1, SOCKET_TYPE, SOCK_DGRAM, true},
+                 {AF_INET6, 1, SOCKET_TYPE, SOCK_STREAM, true},
+                 {AF_INET6, 1, SOCKET_TYPE, SOCK_DGRAM, true}};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < KL_COUNT(kinds); i++) {
+        const struct scmp_arg_cmp same[] = {
+            {0, SCMP_CMP_MASKED_EQ, WHOLE, (scmp_datum_t)kinds[i].family},
+            {kinds[i].argument, SCMP_CMP_MASKED_EQ, kinds[i].mask, kinds[i].value}};
+        if (network || !kinds[i].network)
+            rc = allow(filter, "socket", 2, same);
+    }
+    return rc;
+}
+
 static int add_rules(scmp_filter_ctx filter, const char *extra, bool network)
 {
     int rc = 0;
@@ -208,16 +232,18 @@ static int add_rules(scmp_filter_ctx filter, const char *extra, bool network)
     for (size_t i = 0; rc == 0 && i < KL_COUNT(limited); i++) {
         const struct limited *l = &limited[i];
         struct scmp_arg_cmp same = {l->argument, SCMP_CMP_MASKED_EQ, l->mask, l->value};
-        if ((network || !l->network) && !is_extra(extra, l->name))
+        if (!is_extra(extra, l->name))
             rc = allow(filter, l->name, 1, &same);
     }
     struct scmp_arg_cmp own = {0, SCMP_CMP_MASKED_EQ, WHOLE, (scmp_datum_t)getpid()};
-    const struct scmp_arg_cmp devices[] = {{0, SCMP_CMP_MASKED_EQ, WHOLE, AF_NETLINK},
-                                           {2, SCMP_CMP_MASKED_EQ, WHOLE, NETLINK_KOBJECT_UEVENT}};
-    if (rc == 0 && !network && !is_extra(extra, "socket")) /* devices that come and go */
-        rc = allow(filter, "socket", 2, devices);
+    if (rc == 0 && !is_extra(extra, "socket"))
+        rc = add_sockets(filter, network);
     if (rc == 0 && !is_extra(extra, "tgkill")) /* abort() and pthread_kill() */
         rc = allow(filter, "tgkill", 1, &own);
+    /* posix_spawn() blocks SIGSYS, which would then kill; so only the kernel's log has it */
+    struct scmp_arg_cmp spawn = {0, SCMP_CMP_MASKED_EQ, CLONE_VFORK | CLONE_THREAD, CLONE_VFORK};
+    if (rc == 0 && !is_extra(extra, "clone"))
+        rc = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, &spawn);
     if (rc == 0 &&
         !is_extra(extra, "clone3")) /* its flags cannot be seen; glibc takes clone then */
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
@@ -238,8 +264,8 @@ enum kl_code kl_syscalls_confine(const char *token, const char *extra, bool netw
     if (code != KL_OK)
         return code;
     int rc = add_rules(filter, extra, network);
-    if (rc == 0) /* a tree in place of 250 comparisons for each call */
-        rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    if (rc == 0)
+        rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
     if (rc == 0)
         rc = seccomp_load(filter);
     return rc == 0 ? KL_OK : failed(rc, err);
