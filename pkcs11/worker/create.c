@@ -60,7 +60,7 @@ void kl_create_private_template(struct kl_template *t, const struct kl_key_spec 
     add_names(t, spec, id);
     say_usage(t, CKA_DECRYPT, spec->may_decrypt, step);
     say_usage(t, CKA_SIGN, spec->may_sign, step);
-    say_usage(t, CKA_UNWRAP, false,
+    say_usage(t, CKA_UNWRAP, spec->may_unwrap,
               step); /* we decrypt; with UNWRAP too, a PIN holder could mint known keys */
     say_usage(t, CKA_DERIVE, false, step);
     if (step == KL_TEMPLATE_FULL)
@@ -146,7 +146,7 @@ enum kl_code kl_create_check(struct kl_session *s, CK_OBJECT_HANDLE private,
         {CKA_WRAP_WITH_TRUSTED, "WRAP_WITH_TRUSTED", true, domain, 2},
         {CKA_DECRYPT, "DECRYPT", spec->may_decrypt, spec->may_decrypt, 2},
         {CKA_SIGN, "SIGN", spec->may_sign, spec->may_sign, 2},
-        {CKA_UNWRAP, "UNWRAP", false, domain, 2},
+        {CKA_UNWRAP, "UNWRAP", spec->may_unwrap, domain || spec->may_unwrap, 2},
     };
     CK_ATTRIBUTE attrs[KL_COUNT(rows)];
     for (size_t i = 0; i < KL_COUNT(rows); i++)
@@ -199,6 +199,19 @@ enum kl_code kl_create_round_trips(struct kl_session *s, const struct kl_key *ke
     return KL_OK;
 }
 
+/* A search may answer with what was not asked for, and this is the one call without a way back. */
+static CK_RV destroy_if(struct kl_session *s, CK_OBJECT_HANDLE object, const uint8_t *id)
+{
+    uint8_t is[KL_KEY_ID_LEN];
+    CK_ATTRIBUTE attr = KL_ATTR(CKA_ID, is, sizeof is);
+    CK_RV rv = kl_attr_read(kl_f(s), s->handle, object, &attr, 1);
+    if (rv == CKR_OK && (!kl_attr_has(&attr, sizeof is) || memcmp(is, id, sizeof is) != 0))
+        return CKR_FUNCTION_FAILED;
+    if (rv == CKR_OK)
+        rv = kl_f(s)->C_DestroyObject(s->handle, object);
+    return rv == CKR_OBJECT_HANDLE_INVALID ? CKR_OK : rv; /* gone already; the second look tells */
+}
+
 static CK_RV destroy_class(struct kl_session *s, CK_OBJECT_CLASS class, const uint8_t *id,
                            CK_ULONG *ret_count)
 {
@@ -208,11 +221,8 @@ static CK_RV destroy_class(struct kl_session *s, CK_OBJECT_CLASS class, const ui
     CK_ULONG count = 0;
     CK_RV rv =
         kl_attr_find(kl_f(s), s->handle, match, KL_COUNT(match), found, KL_COUNT(found), &count);
-    for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++) {
-        rv = kl_f(s)->C_DestroyObject(s->handle, found[i]);
-        if (rv == CKR_OBJECT_HANDLE_INVALID)
-            rv = CKR_OK; /* gone already; the second look tells */
-    }
+    for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
+        rv = destroy_if(s, found[i], id);
     *ret_count = count;
     return rv;
 }

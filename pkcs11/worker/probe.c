@@ -71,6 +71,15 @@ static bool make_rsa(struct kl_worker *w, enum kl_profile profile, struct probe_
     return false;
 }
 
+/* A token that goes away while it is tried has not been tried: only a new worker can tell. */
+static void note_failure(struct kl_session *s, CK_RV rv)
+{
+    enum kl_ckr_class class = kl_ckr_class(rv);
+    if (class == KL_CKR_TOKEN || class == KL_CKR_LIBRARY)
+        atomic_store(&s->worker->condemned, true);
+    kl_session_drop(s);
+}
+
 /* Twice: with a plain text that begins 00 00, which shows stripped zeros. */
 static bool decrypts(struct kl_session *s, const struct kl_key *key, const struct kl_mech *m,
                      bool native)
@@ -85,7 +94,7 @@ static bool decrypts(struct kl_session *s, const struct kl_key *key, const struc
         if (rv == CKR_OK)
             rv = kl_rsa_round_trip(s, key, m, native, plain, sizeof plain, &ok);
         if (rv != CKR_OK)
-            kl_session_drop(s);
+            note_failure(s, rv);
         if (!ok)
             return false;
     }
@@ -99,7 +108,7 @@ static bool signs(struct kl_session *s, const struct kl_key *key, const struct k
     if (rv == CKR_OK)
         rv = kl_sign_round_trip(s, key, m, &ok);
     if (rv != CKR_OK)
-        kl_session_drop(s);
+        note_failure(s, rv);
     return ok;
 }
 
@@ -235,6 +244,9 @@ enum kl_code kl_probe_run(struct kl_session *s, struct kl_err *err)
     try_rsa(s, &caps);
     try_curves(s, &caps);
     try_mac(s, &caps);
+    if (atomic_load(&s->worker->condemned))
+        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "probe",
+                       "the token went away while it was tried");
     if (caps.algs ==
         0) /* a token that is of no use at all, or not well just now: the next worker asks again */
         return kl_fail(err, KL_TOKEN_UNAVAILABLE, "probe",

@@ -179,8 +179,10 @@ static void after_permute(struct fault_call *c, const struct fault_rule *r)
 static void after_find_nothing(struct fault_call *c, const struct fault_rule *r)
 {
     (void)r;
-    if (c->fn == FAULT_C_FindObjects && c->rv == CKR_OK)
-        *c->out_len = 0;
+    if (c->fn != FAULT_C_FindObjects || c->rv != CKR_OK)
+        return;
+    memset(c->out, 0, *c->out_len * sizeof(CK_OBJECT_HANDLE));
+    *c->out_len = 0;
 }
 
 static void after_find_endless(struct fault_call *c, const struct fault_rule *r)

@@ -1,9 +1,11 @@
-/* Two files beside the script. SCRIPT.state: counts as numbers, shared by all processes and lives.
- * SCRIPT.count: the same as text, one line of a fixed width for each function. */
+/* Files beside the script. SCRIPT.state: counts as numbers, shared by all processes and lives.
+ * SCRIPT.count: the same as text, one line of a fixed width for each function. SCRIPT.crash: how
+ * often a process of the module's user died of a fault of its own, one byte each. */
 #include "tests/fault/fault.h"
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -62,8 +64,29 @@ static void render(unsigned fn)
     } while (atomic_load(&state->calls[fn]) != shown);
 }
 
+static int crash_fd = -1;
+
+static void note_crash(int signal)
+{
+    (void)!write(crash_fd, "!", 1);
+    _exit(128 + signal);
+}
+
+static void watch_crashes(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    struct sigaction action = {.sa_handler = note_crash};
+    char path[640];
+    (void)snprintf(path, sizeof path, "%s.crash", fault_script_path());
+    if (fault_script_path()[0] != 0)
+        crash_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    for (size_t i = 0; crash_fd >= 0 && i < FAULT_COUNT(signals); i++)
+        (void)sigaction(signals[i], &action, NULL);
+}
+
 static void open_files(void)
 {
+    watch_crashes();
     state = map("state", sizeof *state);
     text = map("count", (size_t)FAULT_FN_COUNT * LINE_WIDTH);
     if (state == MAP_FAILED || text == MAP_FAILED)
