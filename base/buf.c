@@ -121,15 +121,39 @@ static size_t utf8_sequence(const unsigned char *p, size_t n)
     return 0;
 }
 
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* Eight bytes at once: false where one of them may need a second look. */
+static bool are_plain(const unsigned char *p)
+{
+    const uint64_t ones = 0x0101010101010101U, tops = ones << 7;
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    uint64_t quote = v ^ (ones * '"'), slash = v ^ (ones * '\\');
+    /* the top bit of a byte: below 0x20, zero after the xor, or from 0x7f on */
+    return (((v - ones * 0x20) | (quote - ones) | (slash - ones) | (v + ones) | v) & tops) == 0;
+}
+
+/* The longest stretch that needs no escape. */
+static size_t plain_run(const unsigned char *p, size_t n)
+{
+    size_t run = 0;
+    while (n - run >= 8 && are_plain(p + run))
+        run += 8;
+    while (run < n && is_plain(p[run]))
+        run++;
+    return run;
+}
+
 void kl_buf_put_json(struct kl_buf *b, const char *text, size_t n)
 {
     const unsigned char *p = (const unsigned char *)text;
     kl_buf_putc(b, '"');
     for (size_t i = 0; i < n;) {
-        size_t run = 0; /* the longest stretch that needs no escape goes in one copy */
-        while (i + run < n && p[i + run] >= 0x20 && p[i + run] < 0x7f && p[i + run] != '"' &&
-               p[i + run] != '\\')
-            run++;
+        size_t run = plain_run(p + i, n - i);
         kl_buf_put(b, p + i, run);
         i += run;
         if (i >= n)

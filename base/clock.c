@@ -29,6 +29,13 @@ int64_t kl_clock_mono_ms(void)
     return read_ms(CLOCK_BOOTTIME) + atomic_load_explicit(&mono_shift_ms, memory_order_relaxed);
 }
 
+int64_t kl_clock_mono_us(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 struct timespec kl_clock_deadline(int64_t us)
 {
     struct timespec t;

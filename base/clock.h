@@ -12,6 +12,8 @@ int64_t kl_clock_unix(void);
 int64_t kl_clock_unix_ms(void);
 /** Monotonic milliseconds since boot, counting time asleep (CLOCK_BOOTTIME); never steps. */
 int64_t kl_clock_mono_ms(void);
+/** CLOCK_MONOTONIC in microseconds, for short spans. Tests do not move it. */
+int64_t kl_clock_mono_us(void);
 /** The moment so many microseconds (not negative) from now, of CLOCK_MONOTONIC: what a condition
  * with that clock is told to wait until. Tests do not move it. */
 struct timespec kl_clock_deadline(int64_t us);

@@ -1,12 +1,13 @@
 /* The inside of the HTTPS server, shared by http_server.c (life and threads), http_conn.c
- * (connections, limits), http_head.c (a look ahead of evhttp) and http_request.c (requests,
- * replies). Everything of a kl_http_thread, its connections included, is touched on that thread
- * only; what others may touch is in kl_http_server behind its lock, and in kl_http_box behind its
- * own.
+ * (connections, limits), http_head.c (a look ahead of evhttp), http_request.c (requests) and
+ * http_reply.c (answers). Everything of a kl_http_thread, its connections included, is touched on
+ * that thread only; what others may touch is in kl_http_server behind its lock, and in kl_http_box
+ * behind its own.
  */
 #ifndef KL_BASE_HTTP_PARTS_H
 #define KL_BASE_HTTP_PARTS_H
 
+#include "base/buf.h"
 #include "base/http_server.h"
 
 #include <event2/bufferevent.h>
@@ -137,6 +138,9 @@ struct kl_http_request {
     size_t body_len;
     unsigned thread;
     int status;
+    const char *first_header; /* static; NULL = the answer has none */
+    struct kl_buf answer;     /* its value and the other headers, NUL, body; may hold a data key */
+    size_t body_at;
     bool close, old, keep_alive_10, continued;
     bool misdirected; /* absolute target that Host does not agree with */
     char peer[INET6_ADDRSTRLEN];

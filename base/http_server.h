@@ -77,7 +77,8 @@ X509 *kl_http_client_certificate(const struct kl_http_request *req, bool *ret_tr
 unsigned kl_http_thread(const struct kl_http_request *req);
 
 struct kl_http_header {
-    const char *name, *value; /* written as given: names in canonical case */
+    const char *name;  /* static; written as given: in canonical case */
+    const char *value; /* one with a line break in it is not sent */
 };
 
 /** Answer and end the request's life. From any thread, exactly once. Copies everything.

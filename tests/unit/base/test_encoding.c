@@ -2,6 +2,7 @@
 
 #include "base/encoding.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 
 /* RFC 4648 section 10, and two that need the last two characters of the alphabets */
@@ -64,6 +65,35 @@ static void test_base_encoding__base64_refusals(void **state)
     assert_int_equal(kl_b64url_decode("Zm9v", 4, out, 2, &n), KL_TOO_BIG);
     assert_int_equal(kl_b64url_decode("Zm9vYg==", 8, out, 4, &n), KL_OK);
     assert_int_equal(n, 4);
+}
+
+/* OpenSSL's decoder judges: every length to beyond several strides, every byte at every place. */
+static void test_base_encoding__base64_everywhere(void **state)
+{
+    uint8_t bytes[100], out[100];
+    unsigned char text[140], other[140];
+    size_t len;
+    (void)state;
+    kl_random(bytes, sizeof bytes);
+    for (size_t n = 1; n <= sizeof bytes; n++) {
+        int length = EVP_EncodeBlock(text, bytes, (int)n);
+        assert_int_equal(kl_b64_decode((char *)text, (size_t)length, out, n, &len), KL_OK);
+        assert_int_equal(len, n);
+        assert_memory_equal(out, bytes, n);
+        assert_int_equal(kl_b64_decode((char *)text, (size_t)length, out, n - 1, &len), KL_TOO_BIG);
+    }
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    int length = EVP_EncodeBlock(text, bytes, 39);
+    for (int at = 0; at < length - 1; at++) { /* a '=' at the very end may be right */
+        memcpy(other, text, sizeof other);
+        for (unsigned c = 0; c < 256; c++) {
+            bool good = memchr(alphabet, (int)c, sizeof alphabet - 1) != NULL;
+            other[at] = (unsigned char)c;
+            assert_int_equal(kl_b64_decode((char *)other, (size_t)length, out, sizeof out, &len),
+                             good ? KL_OK : KL_BAD_INPUT);
+        }
+    }
 }
 
 static void test_base_encoding__hex(void **state)
@@ -136,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base_encoding__base64_vectors),
         cmocka_unit_test(test_base_encoding__base64_refusals),
+        cmocka_unit_test(test_base_encoding__base64_everywhere),
         cmocka_unit_test(test_base_encoding__hex),
         cmocka_unit_test(test_base_encoding__percent),
         cmocka_unit_test(test_base_encoding__uuid),

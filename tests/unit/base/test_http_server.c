@@ -73,10 +73,30 @@ static void bare(struct kl_http_request *req, void *arg)
 {
     const struct kl_http_header type = {"Content-Type", "application/json"};
     (void)arg;
+    const struct kl_http_header split[] = {
+        {"X-First", "1"}, {"X-Bad", "2\r\nX-Evil: 3"}, {"X-Last", "4"}};
     if (strcmp(kl_http_path(req), "/204") == 0)
         kl_http_reply(req, 204, &type, 1, "never sent", 10);
+    else if (strcmp(kl_http_path(req), "/split") == 0)
+        kl_http_reply(req, 200, split, KL_COUNT(split), "body", 4);
     else
         kl_http_reply(req, 429, NULL, 0, "body", 4);
+}
+
+static void test_base_http_server__no_header_within_a_value(void **state)
+{
+    struct kl_http_server_config config = peer_config(bare, NULL);
+    struct kl_http_server *s = peer_start(*state, &config);
+    struct peer *p = peer_new(s);
+    char head[4096], body[64];
+    static const char ask[] = "GET /split HTTP/1.1\r\nHost: h\r\n\r\n";
+    peer_say(p, ask, sizeof ask - 1);
+    assert_true(peer_hear(p, head, sizeof head, body, sizeof body, true));
+    assert_non_null(strstr(head, "\r\nX-First: 1\r\nX-Last: 4\r\n"));
+    assert_null(strstr(head, "X-Bad"));
+    assert_null(strstr(head, "X-Evil"));
+    peer_free(p, false);
+    kl_http_server_stop(s, 1000);
 }
 
 static void test_base_http_server__no_header_unasked(void **state)
@@ -321,6 +341,7 @@ int main(void)
     (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base_http_server__targets_and_methods),
+        cmocka_unit_test(test_base_http_server__no_header_within_a_value),
         cmocka_unit_test(test_base_http_server__no_header_unasked),
         cmocka_unit_test(test_base_http_server__connection_header),
         cmocka_unit_test(test_base_http_server__facts_of_the_connection),
