@@ -212,10 +212,24 @@ bool kl_op_ok(struct kl_op *op, enum kl_code code)
     return false;
 }
 
+enum kl_code kl_op_parse_body(struct kl_op *op)
+{
+    size_t n;
+    const char *bytes = kl_http_body(op->http, &n);
+    if (n == 0 || op->body != NULL)
+        return KL_OK;
+    enum kl_code code = kl_json_parse(bytes, n, &op->body, &op->err);
+    if (code == KL_OK && !json_is_object(op->body))
+        code = kl_fail(&op->err, KL_BAD_INPUT, "body", "The request body must be a JSON object");
+    return code;
+}
+
 enum kl_code kl_op_need_body(struct kl_op *op)
 {
-    return op->body != NULL ? KL_OK
-                            : kl_fail(&op->err, KL_BAD_INPUT, "body", "The request needs a body");
+    enum kl_code code = kl_op_parse_body(op);
+    if (code == KL_OK && op->body == NULL)
+        code = kl_fail(&op->err, KL_BAD_INPUT, "body", "The request needs a body");
+    return code;
 }
 
 void kl_op_reply_bundle(struct kl_op *op)

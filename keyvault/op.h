@@ -10,6 +10,7 @@
 
 #include "base/http_server.h"
 #include "base/json.h"
+#include "base/json_flat.h"
 #include "keyvault/auth/authorize.h"
 
 struct kl_service; /* keyvault/service.h */
@@ -46,8 +47,8 @@ struct kl_op {
     char version[KL_OP_SEGMENT_MAX]; /* {version} or {id}, "" when absent or empty */
     char api_version[40];
     struct kl_caller caller;
-    json_t *body; /* parsed object, or NULL when the request had none; never parsed for rows of
-                     KL_SCOPE_OPEN, whose handlers read kl_http_body themselves (forms) */
+    json_t *body; /* parsed object, or NULL when the request had none; not parsed for KL_RUN_LOOP,
+                     whose handlers ask kl_op_need_body or read kl_http_body themselves */
     struct kl_key_version
         *key; /* reference, set by the handler: names the exact version in the audit record */
     char exact[KL_EXACT_MAX]; /* the same for other kinds: "secrets/NAME/VERSION", else "" */

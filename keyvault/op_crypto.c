@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#define ALG_MAX   64   /* bytes; longer than any name */
 #define VALUE_MAX 1024 /* bytes; the longest input that fits any operation is a modulus of 512 */
 
 /* An encrypt or wrapKey that waits for the wrap gate. */
@@ -19,12 +20,46 @@ struct waiting {
     uint8_t plain[VALUE_MAX];
 };
 
+/* The body: as members when it is as simple as most are, else as a tree. */
+static enum kl_code read_body(struct kl_op *op, struct kl_flat *flat)
+{
+    size_t n;
+    const char *bytes = kl_http_body(op->http, &n);
+    return kl_json_flat(bytes, n, flat) ? KL_OK : kl_op_need_body(op);
+}
+
+static enum kl_code need_text(struct kl_op *op, const struct kl_flat *flat, const char *name,
+                              struct kl_span *ret)
+{
+    struct kl_span found = kl_flat_get(flat, name);
+    if (flat->count == 0) {
+        const char *text = NULL;
+        enum kl_code code = kl_json_string(op->body, name, &text, &op->err);
+        if (code != KL_OK)
+            return code;
+        found = (struct kl_span){text, text != NULL ? strlen(text) : 0};
+    }
+    if (found.n == 0)
+        return kl_fail(&op->err, KL_BAD_INPUT, name, "Property %s is required", name);
+    *ret = found;
+    return KL_OK;
+}
+
+static enum kl_code need_bytes(struct kl_op *op, const struct kl_flat *flat, const char *name,
+                               uint8_t out[static VALUE_MAX], size_t *ret_len)
+{
+    struct kl_span text = {NULL, 0};
+    enum kl_code code = need_text(op, flat, name, &text);
+    return code == KL_OK ? kl_wire_decode(text, name, out, VALUE_MAX, ret_len, &op->err) : code;
+}
+
 /* The steps that all operations with a key share: find, gate, algorithm. */
 static enum kl_code begin(struct kl_op *op, enum kl_key_op use, enum kl_alg_use kind,
-                          const struct kl_api_alg **ret_alg)
+                          struct kl_flat *flat, const struct kl_api_alg **ret_alg)
 {
-    const char *name = NULL;
-    enum kl_code code = kl_op_need_body(op);
+    struct kl_span name = {NULL, 0};
+    char alg[ALG_MAX + 1];
+    enum kl_code code = read_body(op, flat);
     if (code == KL_OK)
         code =
             kl_key_find(op->service->model, op->vault, op->name, op->version, &op->key, &op->err);
@@ -33,8 +68,11 @@ static enum kl_code begin(struct kl_op *op, enum kl_key_op use, enum kl_alg_use 
     if (code == KL_OK)
         code = kl_gate_check(op->key, use, kl_clock_unix(), &op->err);
     if (code == KL_OK)
-        code = kl_wire_text(op->body, "alg", &name, &op->err);
-    return code == KL_OK ? kl_alg_for_key(name, kind, op->key, ret_alg, &op->err) : code;
+        code = need_text(op, flat, "alg", &name);
+    if (code != KL_OK)
+        return code;
+    (void)snprintf(alg, sizeof alg, "%.*s", (int)(name.n < ALG_MAX ? name.n : ALG_MAX), name.text);
+    return kl_alg_for_key(alg, kind, op->key, ret_alg, &op->err);
 }
 
 /* {"kid":"…","value":"…"}: written without a tree and never moved, since the value may be a data
@@ -75,11 +113,12 @@ static void private_op(struct kl_op *op, enum kl_key_op use, enum kl_alg_use kin
                        enum kl_token_call call)
 {
     const struct kl_api_alg *alg = NULL;
+    struct kl_flat flat = {.count = 0};
     uint8_t input[VALUE_MAX];
     size_t n = 0;
-    enum kl_code code = begin(op, use, kind, &alg);
+    enum kl_code code = begin(op, use, kind, &flat, &alg);
     if (code == KL_OK)
-        code = kl_wire_bytes(op->body, "value", input, sizeof input, &n, &op->err);
+        code = need_bytes(op, &flat, "value", input, &n);
     if (code == KL_OK && call == KL_CALL_DECRYPT)
         code = check_ciphertext(op, n);
     else if (code == KL_OK && n != alg->digest_len)
@@ -134,14 +173,15 @@ static void proven(void *arg, const struct kl_err *err)
 static void encrypt(struct kl_op *op, enum kl_key_op use)
 {
     const struct kl_api_alg *alg = NULL;
+    struct kl_flat flat = {.count = 0};
     uint8_t plain[VALUE_MAX];
     size_t n = 0;
     struct waiting *w = NULL;
-    enum kl_code code = begin(op, use, KL_USE_CIPHER, &alg);
+    enum kl_code code = begin(op, use, KL_USE_CIPHER, &flat, &alg);
     if (code == KL_OK)
         code = kl_alg_on_token(alg, op->key, &op->err);
     if (code == KL_OK)
-        code = kl_wire_bytes(op->body, "value", plain, sizeof plain, &n, &op->err);
+        code = need_bytes(op, &flat, "value", plain, &n);
     if (!kl_op_ok(op, code))
         goto done;
     if (n > kl_alg_max_plain(alg, op->key->bits) || kl_gate_open(op->service->gate, alg, op->key)) {
@@ -173,14 +213,15 @@ void kl_op_wrap(struct kl_op *op)
 void kl_op_verify(struct kl_op *op)
 {
     const struct kl_api_alg *alg = NULL;
+    struct kl_flat flat = {.count = 0};
     uint8_t digest[VALUE_MAX], signature[VALUE_MAX];
     size_t digest_len = 0, n = 0;
     bool valid = false;
-    enum kl_code code = begin(op, KL_OP_VERIFY, KL_USE_SIGNATURE, &alg);
+    enum kl_code code = begin(op, KL_OP_VERIFY, KL_USE_SIGNATURE, &flat, &alg);
     if (code == KL_OK)
-        code = kl_wire_bytes(op->body, "digest", digest, sizeof digest, &digest_len, &op->err);
+        code = need_bytes(op, &flat, "digest", digest, &digest_len);
     if (code == KL_OK)
-        code = kl_wire_bytes(op->body, "value", signature, sizeof signature, &n, &op->err);
+        code = need_bytes(op, &flat, "value", signature, &n);
     if (code == KL_OK && digest_len != alg->digest_len)
         code = kl_fail(&op->err, KL_BAD_INPUT, "verify",
                        "The digest must have %zu bytes for algorithm '%s'", alg->digest_len,

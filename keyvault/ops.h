@@ -40,7 +40,9 @@ bool kl_op_ok(struct kl_op *op, enum kl_code code);
 enum kl_code kl_op_read_blob(struct kl_op *op, uint8_t **ret, size_t *ret_len) KL_MUST_USE;
 /** End with {"value": blob}, or with op->err, which holds `code`; the blob is taken. */
 void kl_op_reply_blob(struct kl_op *op, enum kl_code code, struct kl_buf *blob);
-/** The body, or KL_BAD_INPUT when there is none. */
+/** Parse the body, if there is one, unless that has happened. KL_BAD_INPUT. */
+enum kl_code kl_op_parse_body(struct kl_op *op) KL_MUST_USE;
+/** The same, and KL_BAD_INPUT when there is none. */
 enum kl_code kl_op_need_body(struct kl_op *op) KL_MUST_USE;
 
 #endif

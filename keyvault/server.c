@@ -142,17 +142,14 @@ static enum kl_code check_target(struct kl_op *op)
     return check_api_version(op);
 }
 
+/* Handlers on the I/O thread read their bodies themselves, most of them without a tree. */
 static enum kl_code parse_body(struct kl_op *op)
 {
-    size_t n;
     const char *method = kl_http_method(op->http);
-    const char *bytes = kl_http_body(op->http, &n);
-    if (n == 0 || strcmp(method, "GET") == 0 || strcmp(method, "DELETE") == 0)
+    if (op->route->run == KL_RUN_LOOP || strcmp(method, "GET") == 0 ||
+        strcmp(method, "DELETE") == 0)
         return KL_OK;
-    enum kl_code code = kl_json_parse(bytes, n, &op->body, &op->err);
-    if (code == KL_OK && !json_is_object(op->body))
-        code = kl_fail(&op->err, KL_BAD_INPUT, "body", "The request body must be a JSON object");
-    return code;
+    return kl_op_parse_body(op);
 }
 
 /* An access token says who is calling; without one, a certificate of the TLS handshake may. */

@@ -6,6 +6,7 @@
 #define KL_KEYVAULT_WIRE_H
 
 #include "base/json.h"
+#include "base/json_flat.h"
 #include "keyvault/model/model.h"
 
 #define KL_TAGS_MAX       15
@@ -81,6 +82,9 @@ struct kl_wire_patch {
 enum kl_code kl_wire_parse_patch(const json_t *body, enum kl_key_type type,
                                  struct kl_wire_patch *ret, struct kl_err *err) KL_MUST_USE;
 
+/** The text of member `name` as base64url into out[room]; empty or malformed is KL_BAD_INPUT. */
+enum kl_code kl_wire_decode(struct kl_span text, const char *name, uint8_t *out, size_t room,
+                            size_t *ret_len, struct kl_err *err) KL_MUST_USE;
 /** Member `name` as base64url into out[room]; absent, empty or malformed is KL_BAD_INPUT. */
 enum kl_code kl_wire_bytes(const json_t *body, const char *name, uint8_t *out, size_t room,
                            size_t *ret_len, struct kl_err *err) KL_MUST_USE;

@@ -271,17 +271,23 @@ enum kl_code kl_wire_text(const json_t *body, const char *name, const char **ret
     return KL_OK;
 }
 
-enum kl_code kl_wire_bytes(const json_t *body, const char *name, uint8_t *out, size_t room,
-                           size_t *ret_len, struct kl_err *err)
+enum kl_code kl_wire_decode(struct kl_span text, const char *name, uint8_t *out, size_t room,
+                            size_t *ret_len, struct kl_err *err)
 {
-    const char *text = NULL;
-    enum kl_code code = kl_wire_text(body, name, &text, err);
-    if (code != KL_OK)
-        return code;
-    code = kl_b64url_decode(text, strlen(text), out, room, ret_len);
+    enum kl_code code = kl_b64url_decode(text.text, text.n, out, room, ret_len);
     if (code == KL_TOO_BIG)
         return kl_fail(err, KL_BAD_INPUT, name, "Property %s is longer than %zu bytes", name, room);
     if (code != KL_OK || *ret_len == 0)
         return kl_fail(err, KL_BAD_INPUT, name, "Property %s is not valid base64url", name);
     return KL_OK;
+}
+
+enum kl_code kl_wire_bytes(const json_t *body, const char *name, uint8_t *out, size_t room,
+                           size_t *ret_len, struct kl_err *err)
+{
+    const char *text = NULL;
+    enum kl_code code = kl_wire_text(body, name, &text, err);
+    return code == KL_OK
+               ? kl_wire_decode((struct kl_span){text, strlen(text)}, name, out, room, ret_len, err)
+               : code;
 }
