@@ -61,6 +61,7 @@ struct kl_client {
     /* The supervisor's own; no lock. */
     pid_t pid; /* 0 = no worker */
     int64_t born_ms;
+    int64_t drained_us, pace_us; /* last look at the short lane; time between its answers */
     struct kl_breaker breaker;
     bool greeted;        /* HELLO seen */
     int64_t step_ms;     /* when the starting worker began what it is at */

@@ -19,6 +19,9 @@
 #define LIVED_MS      5000 /* a worker that came up and lived this long was a good one */
 #define LATCH_LOOK_MS 2000 /* how often a refused-PIN latch is looked at */
 #define PROBES        3    /* in a row that must find less before it is believed */
+#define BURST_MAX     64   /* frames of one lane at a time; deadlines are looked at in between */
+#define MANY_WAIT     4    /* calls: fewer may be done before this thread is back */
+#define GATHER_US     2000 /* longest pause for more answers */
 
 void kl_supervisor_wake(struct kl_client *c)
 {
@@ -218,19 +221,19 @@ static bool deliver(struct kl_client *c, unsigned lane, const void *frame, size_
     return true;
 }
 
-/* One frame of a lane. The worker is buried when there is none to come, or one that makes no sense.
- */
-static void receive(struct kl_client *c, unsigned lane)
+/* One frame of a lane, if there is one. The worker is buried when there is none to come, or one
+ * that makes no sense. */
+static bool receive(struct kl_client *c, unsigned lane)
 {
     uint8_t frame[KL_PROTO_MAX + 1];
     ssize_t n = recv(c->lanes[lane].fd, frame, sizeof frame, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return false;
     if (n <= 0) {
         if (lane != KL_LANE_MANAGE && !c->greeted)
-            return; /* that it ended shows on the other lane too, behind why it did */
+            return false; /* that it ended shows on the other lane too, behind why it did */
         bury(c, KL_TOKEN_DOWN, "The worker ended");
-        return;
+        return false;
     }
     bool sane = false;
     if (n <= KL_PROTO_MAX && lane == KL_LANE_MANAGE &&
@@ -247,6 +250,51 @@ static void receive(struct kl_client *c, unsigned lane)
     kl_wipe(frame, (size_t)n);
     if (!sane)
         bury(c, KL_TOKEN_DOWN, "The worker sent a malformed frame");
+    return sane;
+}
+
+/* What has come on the lane; how many frames. */
+static unsigned receive_all(struct kl_client *c, unsigned lane)
+{
+    unsigned count = 0;
+    while (count < BURST_MAX && c->pid != 0 && receive(c, lane))
+        count++;
+    return count;
+}
+
+/* Calls that no thread of the worker has taken yet. */
+static size_t queued(struct kl_client *c)
+{
+    const struct kl_client_lane *lane = &c->lanes[KL_LANE_SHORT];
+    (void)pthread_mutex_lock(&c->lock);
+    size_t n = c->in_flight > lane->running ? c->in_flight - lane->running : 0;
+    (void)pthread_mutex_unlock(&c->lock);
+    return n;
+}
+
+/* While many calls wait in the kernel, the worker will not idle for a while: then one wake takes
+ * several answers. Each wake of this thread costs more than an answer does. */
+static void let_answers_gather(struct kl_client *c)
+{
+    size_t waiting = c->pace_us > 0 ? queued(c) : 0;
+    if (waiting < MANY_WAIT)
+        return;
+    int64_t us = (int64_t)waiting * c->pace_us / 4;
+    us = us < GATHER_US ? us : GATHER_US;
+    const struct timespec pause = {.tv_nsec = us * 1000};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* Microseconds between two answers while calls wait; a mean that follows quickly. */
+static void learn_pace(struct kl_client *c, unsigned answers)
+{
+    int64_t now = kl_clock_mono_us(), passed = now - c->drained_us;
+    c->drained_us = now;
+    if (answers == 0)
+        return;
+    int64_t each = passed / answers;
+    each = each < GATHER_US ? each : GATHER_US;
+    c->pace_us = c->pace_us > 0 ? (3 * c->pace_us + each) / 4 : each;
 }
 
 static bool deadline_missed(struct kl_client *c)
@@ -277,12 +325,15 @@ static void attend(struct kl_client *c, int64_t *next_check_ms)
     struct pollfd fds[] = {{.fd = c->wake_fd, .events = POLLIN},
                            {.fd = c->lanes[KL_LANE_SHORT].fd, .events = POLLIN},
                            {.fd = c->lanes[KL_LANE_MANAGE].fd, .events = POLLIN}};
+    let_answers_gather(c);
     int ready = poll(fds, KL_COUNT(fds), TICK_MS);
     if (ready > 0 && fds[0].revents != 0)
         drain_wake(c);
-    for (unsigned lane = KL_PROTO_LANES; ready > 0 && lane-- > 0;)
-        if (c->pid != 0 && fds[1 + lane].revents != 0)
-            receive(c, lane);
+    for (unsigned lane = KL_PROTO_LANES; ready > 0 && lane-- > 0;) {
+        unsigned count = c->pid != 0 && fds[1 + lane].revents != 0 ? receive_all(c, lane) : 0;
+        if (lane == KL_LANE_SHORT)
+            learn_pace(c, count);
+    }
     int64_t now = kl_clock_mono_ms();
     if (now < *next_check_ms)
         return;

@@ -356,15 +356,15 @@ enum kl_code kl_token_open(const struct kl_token_config *config, int64_t wait_ms
     }
     struct kl_token *token = NULL;
     code = kl_client_run(c, &token, err);
-    if (code == KL_OK)
-        code = kl_copies_start(c, (unsigned)config->store_copies, &c->copies, err);
+    if (token == NULL)
+        return code; /* and the client is gone */
+    code = kl_copies_start(c, (unsigned)config->store_copies, &c->copies, err);
     if (code != KL_OK) {
-        if (token != NULL)
-            kl_token_close(token);
+        kl_token_close(token);
         return code;
     }
     if (wait_ms > 0)
         wait_until_started(c, wait_ms);
-    *ret = &c->token;
+    *ret = token;
     return KL_OK;
 }
