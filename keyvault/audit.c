@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "keyvault/auth/origin.h"
+#include "keyvault/wire.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -117,6 +118,8 @@ static void put_properties(struct kl_buf *out, const struct kl_request *r)
     kl_buf_printf(out, ",\"httpStatusCode\":%d", r->status);
     put_member(out, ",\"requestId\":", op->request_id);
     put_member(out, ",\"tlsVersion\":", kl_http_tls_version(op->http));
+    if (op->key != NULL && op->key->origin != KL_ORIGIN_MADE)
+        put_member(out, ",\"keyOrigin\":", kl_wire_origin(op->key->origin));
     if (r->fault != KL_OK)
         put_member(out, ",\"cause\":", kl_code_name(r->fault));
     kl_buf_putc(out, '}');

@@ -39,6 +39,7 @@ static const struct {
     {KL_OP_ENCRYPT, "encrypt", true}, {KL_OP_DECRYPT, "decrypt", false},
     {KL_OP_SIGN, "sign", true},       {KL_OP_VERIFY, "verify", false},
     {KL_OP_WRAP, "wrapKey", true},    {KL_OP_UNWRAP, "unwrapKey", false},
+    {KL_OP_IMPORT, "import", true},
 };
 
 static size_t use_row(enum kl_key_op use)

@@ -39,6 +39,9 @@ const struct kl_route kl_admin_routes[] = {
           "VaultRecover", "Make a deleted vault usable again"),
     ADMIN("DELETE", "/kluis/v1/deletedvaults/{name}", kl_op_deletedvault_purge, "VaultPurge",
           "Destroy a deleted vault and its keys for good; needs the vault's purge permission too"),
+    ADMIN("POST", "/kluis/v1/vaults/{name}/attach", kl_op_key_attach, "KeyAttach",
+          "Serve a key that was made on the token by somebody else; needs the vault's import "
+          "permission too"),
     /* policies */
     NAMED("GET", "/kluis/v1/vaults/{name}/policies", KL_MAY_VAULT_GETPOLICY, kl_op_policy_list,
           "VaultGetPolicies", "Who may do what in a vault"),
@@ -77,6 +80,9 @@ const struct kl_route kl_admin_routes[] = {
     /* tokens and audit */
     AUDITOR("GET", "/kluis/v1/tokens", kl_op_token_list, "TokenList", "PKCS#11 tokens"),
     AUDITOR("GET", "/kluis/v1/tokens/{name}", kl_op_token_get, "TokenGet", "A PKCS#11 token"),
+    OPEN("POST", "/kluis/v1/tokens/{name}/login", kl_op_token_login, "TokenLogin",
+         "Hand its PIN to a token that waits for one; a form with client_id, client_secret (or a "
+         "Bearer token) of an administrator, and pin"),
     ROW("GET", "/kluis/v1/tokens/{name}/domain-keys", KL_SCOPE_AUDITOR, KL_MAY_NOTHING, KL_RUN_JOB,
         kl_op_domain_keys, "TokenListDomainKeys",
         "The domain keys of a token, and how many backups need each"),

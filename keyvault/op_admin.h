@@ -31,6 +31,8 @@ enum kl_code kl_admin_set_rbac(struct kl_op *op, struct kl_vault **vault) KL_MUS
 kl_op_handler kl_op_token_list, kl_op_token_get, kl_op_audit_head;
 /* op_domain.c */
 kl_op_handler kl_op_domain_keys;
+/* op_login.c */
+kl_op_handler kl_op_token_login;
 /* op_identity.c */
 kl_op_handler kl_op_openid_v2, kl_op_openid_v1, kl_op_openid_adfs, kl_op_jwks, kl_op_subscriptions;
 /* op_grant.c */
@@ -49,5 +51,8 @@ enum kl_code kl_admin_uuid(const char *text, char ret[static KL_UUID_LEN + 1],
                            struct kl_err *err) KL_MUST_USE;
 /** ["administrator", …]; new reference. */
 json_t *kl_admin_roles(unsigned roles);
+
+/* op_import.c */
+kl_op_handler kl_op_key_attach;
 
 #endif

@@ -31,6 +31,8 @@ static const struct kl_route data_routes[] = {
          "KeyUpdate", "Change attributes, tags and permitted operations"),
     HOST("POST", "/keys/{name}/rotate", KL_MAY_KEY_ROTATE, KL_RUN_JOB, kl_op_key_rotate,
          "KeyRotate", "Make a new version like the newest"),
+    HOST("PUT", "/keys/{name}", KL_MAY_KEY_IMPORT, KL_RUN_JOB, kl_op_key_import, "KeyImport",
+         "Import a private key as a JSON Web Key, or wrapped (key_hsm)"),
     HOST("GET", "/keys", KL_MAY_KEY_LIST, KL_RUN_READ, kl_op_key_list, "KeyList",
          "Keys of the vault, by pages"),
     HOST("GET", "/keys/{name}/versions", KL_MAY_KEY_LIST, KL_RUN_READ, kl_op_key_versions,

@@ -70,6 +70,26 @@ enum kl_code kl_wire_parse_attributes(const json_t *body, struct kl_key_attrs *r
 enum kl_code kl_wire_parse_create(const json_t *body, struct kl_key_create *how,
                                   struct kl_wire_tags *tags, struct kl_err *err) KL_MUST_USE;
 
+/** Body of import: what create has, and the JSON Web Key itself (borrowed from the body).
+ * KL_BAD_INPUT. */
+enum kl_code kl_wire_parse_import(const json_t *body, struct kl_key_create *how,
+                                  struct kl_wire_tags *tags, const json_t **ret_jwk,
+                                  struct kl_err *err) KL_MUST_USE;
+/** Private key of a JSON Web Key (RFC 7518 sections 6.2.2 and 6.3.2, all CRT members) as PKCS#8 DER,
+ * consistent in itself. KL_BAD_INPUT without saying more than which member is missing. */
+enum kl_code kl_wire_jwk_private(const json_t *jwk, enum kl_key_type type, struct kl_secret **ret,
+                                 struct kl_err *err) KL_MUST_USE;
+
+/** What Key Vault's BYOK file holds (member key_hsm, base64url of JSON, schema 1.0.0). */
+struct kl_wire_byok {
+    char name[KL_NAME_MAX + 1], version[KL_VERSION_LEN + 1]; /* of the key it is wrapped under */
+    struct kl_secret *ciphertext;
+};
+/** Whether there is one, and it. Free the ciphertext. KL_BAD_INPUT.
+ * Source: Key Vault documentation, keys/byok-specification.md. */
+enum kl_code kl_wire_parse_byok(const json_t *jwk, struct kl_wire_byok *ret, bool *ret_present,
+                                struct kl_err *err) KL_MUST_USE;
+
 /** Body of update, with the values that the patch points to. */
 struct kl_wire_patch {
     struct kl_key_patch patch;

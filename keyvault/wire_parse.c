@@ -71,7 +71,7 @@ enum kl_code kl_wire_parse_tags(const json_t *body, size_t text_max, struct kl_w
 
 static unsigned op_of(const char *word, unsigned allowed)
 {
-    for (unsigned bit = 1; bit <= KL_OP_UNWRAP; bit <<= 1)
+    for (unsigned bit = 1; bit <= KL_OP_IMPORT; bit <<= 1)
         if ((allowed & bit) != 0 && strcasecmp(word, kl_gate_word((enum kl_key_op)bit)) == 0)
             return bit;
     return 0;
@@ -90,7 +90,7 @@ static enum kl_code parse_ops(const json_t *body, enum kl_key_type type, unsigne
     unsigned found = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *word = json_string_value(json_array_get(list, i));
-        unsigned bit = word != NULL ? op_of(word, type == KL_KEY_EC ? ALL_EC : ALL_RSA) : 0;
+        unsigned bit = word != NULL ? op_of(word, type == KL_KEY_EC ? ALL_EC : ALL_RSA | KL_OP_IMPORT) : 0;
         if (bit == 0)
             return kl_fail(err, KL_BAD_INPUT, "key_ops",
                            "Key operation '%.40s' is not supported for a key of type '%s'. "
@@ -101,6 +101,9 @@ static enum kl_code parse_ops(const json_t *body, enum kl_key_type type, unsigne
                                : "encrypt, decrypt, sign, verify, wrapKey, unwrapKey");
         found |= bit;
     }
+    if ((found & KL_OP_IMPORT) != 0 && found != KL_OP_IMPORT)
+        return kl_fail(err, KL_BAD_INPUT, "key_ops",
+                       "Key operation 'import' cannot be combined with others");
     *ret = found;
     *ret_present = found != 0;
     return KL_OK;
@@ -233,6 +236,51 @@ enum kl_code kl_wire_parse_create(const json_t *body, struct kl_key_create *how,
     how->spec.may_decrypt = how->spec.type == KL_KEY_RSA;
     how->spec.may_sign = true;
     return KL_OK;
+}
+
+static enum kl_code parse_import_type(const json_t *jwk, struct kl_key_create *how,
+                                      struct kl_err *err)
+{
+    const char *kty = NULL;
+    enum kl_code code = kl_wire_text(jwk, "kty", &kty, err);
+    if (code != KL_OK)
+        return code;
+    for (size_t i = 0; i < KL_COUNT(types); i++)
+        if (strcmp(types[i].kty, kty) == 0) {
+            how->spec.type = types[i].type;
+            how->hsm = types[i].hsm;
+            return KL_OK;
+        }
+    return kl_fail(err, KL_BAD_INPUT, "kty",
+                   "kty '%.20s' is not supported: RSA, RSA-HSM, EC or EC-HSM", kty);
+}
+
+enum kl_code kl_wire_parse_import(const json_t *body, struct kl_key_create *how,
+                                  struct kl_wire_tags *tags, const json_t **ret_jwk,
+                                  struct kl_err *err)
+{
+    const json_t *jwk = json_object_get(body, "key");
+    bool present = false, hsm = false;
+    *how = (struct kl_key_create){.attrs = {.enabled = true}};
+    if (!json_is_object(jwk))
+        return kl_fail(err, KL_BAD_INPUT, "key", "Property key is required: a JSON Web Key");
+    enum kl_code code = parse_import_type(jwk, how, err);
+    if (code == KL_OK)
+        code = parse_ops(jwk, how->spec.type, &how->ops, &present, err);
+    if (code == KL_OK && how->ops == KL_OP_IMPORT)
+        code = kl_fail(err, KL_BAD_INPUT, "key_ops",
+                       "A key to import others under is made on the token, not imported");
+    if (code == KL_OK)
+        code = kl_json_bool(body, "Hsm", &hsm, err);
+    if (code == KL_OK)
+        code = kl_wire_parse_attributes(body, &how->attrs, &present, err);
+    if (code == KL_OK)
+        code = kl_wire_parse_tags(body, KL_TAG_TEXT_MAX, tags, &how->tags_json, err);
+    if (code == KL_OK)
+        code = parse_profile(body, &how->spec, err);
+    how->hsm = how->hsm || hsm;
+    *ret_jwk = jwk;
+    return code;
 }
 
 enum kl_code kl_wire_parse_patch(const json_t *body, enum kl_key_type type,

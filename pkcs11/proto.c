@@ -209,12 +209,15 @@ size_t kl_proto_put_request(void *frame, uint64_t id, const struct kl_token_requ
     put_number(&w, (uint64_t)req->alg, 1);
     put(&w, req->key.id, sizeof req->key.id);
     put(&w, req->key.spki_hash, sizeof req->key.spki_hash);
+    put(&w, req->wrapping.id, sizeof req->wrapping.id);
+    put(&w, req->wrapping.spki_hash, sizeof req->wrapping.spki_hash);
     put_number(&w, (uint64_t)spec->type, 1);
     put_number(&w, spec->bits, 4);
     put_number(&w, (uint64_t)spec->curve, 1);
     put_number(&w, (uint64_t)spec->profile, 1);
     put_number(&w, spec->may_decrypt, 1);
     put_number(&w, spec->may_sign, 1);
+    put_number(&w, spec->may_unwrap, 1);
     put_sized(&w, spec->label, strnlen(spec->label, sizeof spec->label - 1));
     put_number(&w, req->mechanism, 8);
     put_number(&w, req->count, 4);
@@ -233,12 +236,15 @@ enum kl_code kl_proto_get_request(const void *frame, size_t n, uint64_t *ret_id,
     q.alg = (enum kl_token_alg)get_below(&r, 1, KL_ALG_COUNT);
     get_bytes(&r, q.key.id, sizeof q.key.id);
     get_bytes(&r, q.key.spki_hash, sizeof q.key.spki_hash);
+    get_bytes(&r, q.wrapping.id, sizeof q.wrapping.id);
+    get_bytes(&r, q.wrapping.spki_hash, sizeof q.wrapping.spki_hash);
     q.spec.type = (enum kl_key_type)get_below(&r, 1, KL_KEY_EC + 1);
     q.spec.bits = (uint32_t)get_number(&r, 4);
     q.spec.curve = (enum kl_curve)get_below(&r, 1, KL_CURVE_P521 + 1);
     q.spec.profile = (enum kl_profile)get_below(&r, 1, KL_PROFILE_DOMAIN + 1);
     q.spec.may_decrypt = get_below(&r, 1, 2) == 1;
     q.spec.may_sign = get_below(&r, 1, 2) == 1;
+    q.spec.may_unwrap = get_below(&r, 1, 2) == 1;
     get_text(&r, q.spec.label, sizeof q.spec.label);
     q.mechanism = get_number(&r, 8);
     q.count = (uint32_t)get_number(&r, 4);
@@ -385,6 +391,8 @@ unsigned kl_proto_lane(enum kl_token_call call)
     case KL_CALL_LIST:
     case KL_CALL_DOMAIN:
     case KL_CALL_RESEAL:
+    case KL_CALL_ATTACH:
+    case KL_CALL_IMPORT:
     case KL_CALL_COUNT:
         break;
     }

@@ -20,6 +20,7 @@
 
 #define KL_KEY_ID_LEN      16    /* bytes of CKA_ID, random */
 #define KL_SPKI_HASH_LEN   32    /* SHA-256 of the DER SubjectPublicKeyInfo */
+#define KL_MAC_KEY_EXISTS  1     /* a token that does not show its MAC key must not make one */
 #define KL_TOKEN_MAX_INPUT 16384 /* bytes; the longest input or output of one call */
 #define KL_PIN_MAX         255   /* bytes */
 
@@ -57,10 +58,10 @@ enum kl_token_call {
                         of the data itself is KL_DECRYPT_FAILED */
     KL_CALL_SIGN,    /* key, alg, input = digest; out = signature */
     KL_CALL_RANDOM,  /* count; out = that many bytes. KL_TOO_BIG above KL_TOKEN_MAX_INPUT */
-    KL_CALL_MAC,     /* input; out = 32 bytes HMAC-SHA-256. key.id zero: under the service's own MAC key
-                        (made on first use where the token can); else under the MAC key of the domain
-                        key with this id, KL_NOT_FOUND when the token does not have it */
-    KL_CALL_FIND,    /* key.id; out = SPKI DER; KL_TOKEN_KEY_MISSING, KL_TOKEN_AMBIGUOUS */
+    KL_CALL_MAC, /* input; out = 32 bytes HMAC-SHA-256. key.id zero: under the service's own MAC key
+                    (made on first use where the token can); else under the MAC key of the domain
+                    key with this id, KL_NOT_FOUND when the token does not have it */
+    KL_CALL_FIND,     /* key.id; out = SPKI DER; KL_TOKEN_KEY_MISSING, KL_TOKEN_AMBIGUOUS */
     KL_CALL_GENERATE, /* spec, key.id (the new CKA_ID); out = SPKI DER. Returns after read-back,
                          round trip and the durability barrier; nothing is left on the token when it
                          fails. KL_EXISTS when the id is taken */
@@ -77,12 +78,22 @@ enum kl_token_call {
                        under one id */
     KL_CALL_DOMAIN, /* out: struct kl_token_domain for each domain key, oldest first; none is no
                        error */
-    KL_CALL_RESEAL, /* key.spki_hash, spec, mechanism, input = a wrapped blob; out = the same key in a
-                       blob under the current domain key; reply.mechanism as WRAP. Nothing is left
+    KL_CALL_RESEAL, /* key.spki_hash, spec, mechanism, input = a wrapped blob; out = the same key in
+                       a blob under the current domain key; reply.mechanism as WRAP. Nothing is left
                        on the token. KL_NOT_FOUND when the blob's domain key is not there */
-    KL_CALL_CANARY, /* key.id zero: any key of the token, else this one. One private-key operation whose
-                       result is known; out = one byte, 0 when the token has no key to try it with.
-                       KL_TOKEN_UNAVAILABLE: the token is ill, its worker is replaced */
+    KL_CALL_CANARY, /* key.id zero: any key of the token, else this one. One private-key operation
+                       whose result is known; out = one byte, 0 when the token has no key to try it
+                       with. KL_TOKEN_UNAVAILABLE: the token is ill, its worker is replaced */
+    KL_CALL_ATTACH, /* input = RFC 7512 URI of a private key that somebody else made; nothing on the
+                       token changes. out = struct kl_token_attached, then SPKI DER, after a round trip.
+                       KL_NOT_FOUND: no such key, or the URI is another token's. KL_TOKEN_AMBIGUOUS.
+                       KL_TOKEN_UNSUPPORTED: not a key to be served, or one that is not kept safe enough
+                     */
+    KL_CALL_IMPORT, /* spec (bits 0, curve none = whatever it is), key.id (the new CKA_ID), input =
+                       PKCS#8 DER; or, with wrapping.id, RSA-OAEP of an AES key under that key, then
+                       the PKCS#8 under AES-KWP (CKM_RSA_AES_KEY_WRAP). out = SPKI DER, checked as
+                       UNWRAP; reply.mechanism = CKM_RSA_AES_KEY_WRAP when the token itself unwrapped
+                       it. KL_BAD_INPUT: no such key inside */
     KL_CALL_COUNT
 };
 
@@ -100,6 +111,7 @@ struct kl_key_spec {
     enum kl_curve curve; /* EC */
     enum kl_profile profile;
     bool may_decrypt, may_sign; /* usage flags on the token */
+    bool may_unwrap;            /* RSA: keys are imported under it, inside the token where it can */
     char label[64];             /* for humans only */
 };
 
@@ -107,9 +119,10 @@ struct kl_token_request {
     enum kl_token_call call;
     enum kl_token_alg alg;
     struct kl_key_ref key;
+    struct kl_key_ref wrapping; /* KL_CALL_IMPORT */
     struct kl_key_spec spec;
     uint64_t mechanism; /* CK_MECHANISM_TYPE of a wrapped blob */
-    uint32_t count;     /* KL_CALL_RANDOM: bytes */
+    uint32_t count;     /* KL_CALL_RANDOM: bytes; KL_CALL_MAC: 0 or KL_MAC_KEY_EXISTS */
     uint32_t offset;    /* KL_CALL_LIST: keys to leave out; 0 = look at the token anew */
     const void *input;  /* borrowed until submit returns */
     size_t input_len;   /* at most KL_TOKEN_MAX_INPUT */
@@ -155,8 +168,16 @@ struct kl_token_domain {
     uint8_t id[KL_KEY_ID_LEN];
     uint32_t generation; /* the current one has the highest */
     uint8_t origin;      /* enum kl_domain_origin; any other number is a stranger's */
-    uint8_t current, whole, unwrap_template; /* whole: both keys are there. unwrap_template: the token
-                                                keeps CKA_UNWRAP_TEMPLATE on it */
+    uint8_t current, whole, unwrap_template; /* whole: both keys are there. unwrap_template: the
+                                                token keeps CKA_UNWRAP_TEMPLATE on it */
+};
+
+/** What KL_CALL_ATTACH found. The id is how the key is named from now on: its CKA_ID where that has
+ * 16 bytes, else a digest of it (of CKA_LABEL when it has none). */
+struct kl_token_attached {
+    uint8_t id[KL_KEY_ID_LEN];
+    uint8_t may_decrypt, may_sign;
+    uint8_t always_kept; /* CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE: never was outside */
 };
 
 struct kl_token_listed {
@@ -228,11 +249,12 @@ struct kl_token_config {
     char *state_dir;  /* where the refused-PIN latch is kept */
     char *worker;     /* NULL = kluis-tokend beside our own executable */
     int64_t workers;  /* threads on lane 0 */
-    int64_t deadline_ms;      /* of a lane 0 call */
-    int64_t slow_deadline_ms; /* of a lane 1 call */
+    int64_t deadline_ms;       /* of a lane 0 call */
+    int64_t slow_deadline_ms;  /* of a lane 1 call */
     int64_t start_deadline_ms; /* of one step of a worker's start; 0 = deadline_ms */
-    int64_t keep_alive_ms;     /* a canary this often, and on each session that idles so long; 0 = off */
-    int64_t retry_limit_ms;    /* longest pause before the next worker; 0 = 5 s */
+    int64_t
+        keep_alive_ms; /* a canary this often, and on each session that idles so long; 0 = off */
+    int64_t retry_limit_ms; /* longest pause before the next worker; 0 = 5 s */
     int64_t store_copies; /* proved copies of store_dir that are kept in state_dir/token-copies; 0 =
                              none are made (pkcs11/copies.h) */
     int64_t max_waiting;  /* calls in flight; beyond: KL_TOKEN_BUSY */
@@ -240,10 +262,10 @@ struct kl_token_config {
     bool relogin; /* the worker keeps the PIN and logs in again when the token lost the login */
 
     /* what the worker may do (pkcs11/worker/confine.h) */
-    char *module_sha256; /* NULL or the hex digest that the module's file must have */
-    char *user;          /* NULL or whom a worker started by root becomes */
-    char *syscalls;      /* NULL or names beyond the allow-list, parted by spaces */
-    bool network;        /* Internet sockets */
+    char *module_sha256;       /* NULL or the hex digest that the module's file must have */
+    char *user;                /* NULL or whom a worker started by root becomes */
+    char *syscalls;            /* NULL or names beyond the allow-list, parted by spaces */
+    bool network;              /* Internet sockets */
     struct kl_conf_list files; /* absolute paths that the module may use, with what is below them;
                                   none = everything but `hidden` */
     const char *const *hidden; /* hidden_count paths of the service's own files */
@@ -277,7 +299,8 @@ static inline void kl_token_status(struct kl_token *t, struct kl_token_status *r
 /** Hand the user PIN to a token that is KL_TOKEN_PIN_WANTED and wait up to wait_ms for what comes
  * of it. The PIN goes straight to the worker; the caller frees its copy. KL_CONFLICT: waits for no
  * PIN. KL_TOKEN_PIN: refused, now or before; it is not tried again. KL_TOKEN_UNAVAILABLE: the token
- * did not come up, with its own words. KL_TIMEOUT: still at it. KL_TOO_BIG, KL_BAD_INPUT (empty). */
+ * did not come up, with its own words. KL_TIMEOUT: still at it. KL_TOO_BIG, KL_BAD_INPUT (empty).
+ */
 static inline enum kl_code kl_token_login(struct kl_token *t, struct kl_secret *pin,
                                           int64_t wait_ms, struct kl_err *err)
 {

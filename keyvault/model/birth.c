@@ -185,7 +185,9 @@ static enum kl_code rows_ready(struct kl_birth *b, struct kl_store_session *t,
                 kl_store_run(t, KL_Q_VERSION_READY,
                              KL_ARGS(KL_ARG_BYTES(row->spki.bytes, row->spki.len),
                                      KL_ARG_BYTES(row->spki_hash, sizeof row->spki_hash),
-                                     KL_ARG_BYTES(row->mac, sizeof row->mac), KL_ARG_INT(row->seq)),
+                                     KL_ARG_BYTES(row->mac, sizeof row->mac),
+                                     KL_ARG_INT(row->bits), KL_ARG_INT(row->curve),
+                                     KL_ARG_INT(row->origin), KL_ARG_INT(row->seq)),
                              &changed, err);
         if (code == KL_OK && changed != 1)
             code = kl_fail(err, KL_CONFLICT, "key", "the creation of %s was undone meanwhile",

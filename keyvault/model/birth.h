@@ -43,6 +43,9 @@ bool kl_birth_owns(int64_t origin);
 enum kl_code kl_birth_destroy(struct kl_token *token, const uint8_t id[static KL_KEY_ID_LEN],
                               struct kl_err *err) KL_MUST_USE;
 
+/** A row for a new version, with ids, from what its creator asked; no public key yet. */
+void kl_birth_fill(const struct kl_key_create *how, const struct kl_key_spec *spec,
+                   const char *token_name, struct kl_version_row *row);
 /** A random version id (32 hex digits) and CKA_ID into the row. */
 void kl_birth_ids(struct kl_version_row *row, bool new_version);
 

@@ -19,6 +19,9 @@ static unsigned ops_of_type(enum kl_key_type type)
 
 enum kl_code kl_key_ops_fit(enum kl_key_type type, unsigned ops, struct kl_err *err)
 {
+    /* a key to import others under does nothing else */
+    if (ops == KL_OP_IMPORT && type == KL_KEY_RSA)
+        return KL_OK;
     if ((ops & ~ops_of_type(type)) != 0)
         return kl_fail(err, KL_BAD_INPUT, "key_ops", "key_ops do not fit the type of the key");
     return KL_OK;
@@ -29,8 +32,8 @@ const char *kl_tags_normal(const char *tags_json)
     return tags_json == NULL || strcmp(tags_json, "{}") == 0 ? NULL : tags_json;
 }
 
-static void fill_row(const struct kl_key_create *how, const struct kl_key_spec *spec,
-                     const char *token_name, struct kl_version_row *row)
+void kl_birth_fill(const struct kl_key_create *how, const struct kl_key_spec *spec,
+                   const char *token_name, struct kl_version_row *row)
 {
     *row = (struct kl_version_row){.type = spec->type,
                                    .bits = spec->bits,
@@ -100,8 +103,11 @@ enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *n
     /* key_ops may change later, attributes on the token never: the object can do all that its type
      * allows. */
     spec.may_decrypt = spec.type == KL_KEY_RSA;
-    spec.may_sign = true;
-    fill_row(how, &spec, token->name, &row);
+    spec.may_sign = how->ops != KL_OP_IMPORT;
+    spec.may_unwrap = how->ops == KL_OP_IMPORT;
+    if (spec.may_unwrap)
+        spec.profile = KL_PROFILE_FIXED;
+    kl_birth_fill(how, &spec, token->name, &row);
     (void)snprintf(spec.label, sizeof spec.label, "%.24s/%.30s/%.6s", v->name, name, row.version);
     struct kl_birth b = {
         .m = m, .vault_id = v->id, .name = name, .token = token, .vouching = v->token_name,
@@ -177,7 +183,7 @@ static enum kl_code make_system_key(struct kl_model *m, struct kl_token *token,
                                                          : KL_OP_SIGN | KL_OP_VERIFY};
     own.profile = several_homes(m, token) ? KL_PROFILE_DOMAIN : KL_PROFILE_FIXED;
     own.may_sign = !spec->may_decrypt;
-    fill_row(&how, &own, token->name, &row);
+    kl_birth_fill(&how, &own, token->name, &row);
     (void)snprintf(own.label, sizeof own.label, "kluis/%.40s", purpose);
     struct kl_birth b = {
         .m = m, .vault_id = "", .name = purpose, .token = token, .rows = &row, .count = 1};

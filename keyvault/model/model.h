@@ -145,6 +145,31 @@ enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *n
 enum kl_code kl_key_rotate(struct kl_model *m, struct kl_vault *v, const char *name,
                            struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
 
+struct kl_key_attach {
+    const char *uri; /* RFC 7512, of the private key */
+    unsigned ops;    /* 0 = all that its attributes allow */
+    struct kl_key_attrs attrs;
+    const char *tags_json;
+    bool destroy_on_purge; /* else a purge leaves it on the token */
+};
+/** A key that somebody made on a token of the vault, as a key or a new version of one, of the fixed
+ * profile; nothing on the token changes. KL_NOT_FOUND, KL_TOKEN_AMBIGUOUS, KL_TOKEN_UNSUPPORTED (not
+ * safe enough, or of a kind that is not served), KL_CONFLICT (served already), KL_BAD_INPUT. */
+enum kl_code kl_key_attach(struct kl_model *m, struct kl_vault *v, const char *name,
+                           const struct kl_key_attach *how, struct kl_key_version **ret,
+                           struct kl_err *err) KL_MUST_USE;
+
+struct kl_key_import {
+    struct kl_key_create as; /* spec.type must be said; bits and curve are the key's own */
+    struct kl_secret *bytes; /* PKCS#8 DER; or ciphertext of CKM_RSA_AES_KEY_WRAP under `wrapping` */
+    struct kl_key_version *wrapping; /* NULL: bytes are in the clear */
+};
+/** A private key onto the vault's token (that of `wrapping`), as a key or a new version of one.
+ * KL_BAD_INPUT: no such key inside. KL_CONFLICT (served already), KL_NAME_DELETED, KL_TOKEN_*. */
+enum kl_code kl_key_import(struct kl_model *m, struct kl_vault *v, const char *name,
+                           const struct kl_key_import *how, struct kl_key_version **ret,
+                           struct kl_err *err) KL_MUST_USE;
+
 /** `version` NULL or "" = newest. KL_KEY_NOT_FOUND. From memory when seen before: the request path.
  */
 enum kl_code kl_key_find(struct kl_model *m, struct kl_vault *v, const char *name,

@@ -26,6 +26,7 @@ enum kl_key_op {
     KL_OP_VERIFY = 8,
     KL_OP_WRAP = 16,
     KL_OP_UNWRAP = 32,
+    KL_OP_IMPORT = 64, /* alone: other keys are imported under this one */
 };
 
 /** Permissions as bits of a mask per kind; the words are in keyvault/auth/policy.c. */

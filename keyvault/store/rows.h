@@ -260,8 +260,8 @@ struct kl_number_row {
     X(KL_Q_VERSIONS_FIXED_COUNT, number, RAW,                                                      \
       "SELECT count(*) FROM version WHERE object = $1 AND state = 1 AND profile <> 2")             \
     X(KL_Q_VERSION_READY, none, RAW,                                                               \
-      "UPDATE version SET state = 1, spki = $1, spki_hash = $2, mac = $3 "                         \
-      "WHERE seq = $4 AND state = 0")                                                              \
+      "UPDATE version SET state = 1, spki = $1, spki_hash = $2, mac = $3, bits = $4, curve = $5, " \
+      "origin = $6 WHERE seq = $7 AND state = 0")                                                  \
     X(KL_Q_VERSION_SET, none, RAW,                                                                 \
       "UPDATE version SET ops = $1, enabled = $2, has_nbf = $3, nbf = $4, has_exp = $5, "          \
       "exp = $6, tags = $7, updated = $8 WHERE seq = $9")                                          \

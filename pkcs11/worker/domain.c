@@ -221,6 +221,13 @@ static CK_RV put_ec_public(struct kl_session *s, const struct kl_key_spec *spec,
     return kl_f(s)->C_CreateObject(s->handle, attrs, KL_COUNT(attrs), ret);
 }
 
+CK_RV kl_domain_put_public(struct kl_session *s, const struct kl_key_spec *spec, const uint8_t *id,
+                           const uint8_t *spki, size_t n, CK_OBJECT_HANDLE *ret)
+{
+    return spec->type == KL_KEY_RSA ? put_rsa_public(s, spec, id, spki, n, ret)
+                                    : put_ec_public(s, spec, id, spki, n, ret);
+}
+
 struct blob {
     const uint8_t *domain; /* id of its domain key; NULL: made before those had ids */
     const uint8_t *spki, *wrapped;
@@ -294,9 +301,7 @@ enum kl_code kl_domain_unwrap(struct kl_session *s, const struct kl_token_reques
         rv = tighten(s, *ret_private);
     if (rv != CKR_OK)
         return unwrap_fault(s, rv, err);
-    rv = req->spec.type == KL_KEY_RSA
-             ? put_rsa_public(s, &req->spec, req->key.id, b.spki, b.spki_len, ret_public)
-             : put_ec_public(s, &req->spec, req->key.id, b.spki, b.spki_len, ret_public);
+    rv = kl_domain_put_public(s, &req->spec, req->key.id, b.spki, b.spki_len, ret_public);
     return rv == CKR_OK ? KL_OK : kl_recover_fault(s, rv, "C_CreateObject", err);
 }
 

@@ -38,4 +38,9 @@ enum kl_code kl_domain_reseal(struct kl_session *s, const struct kl_token_reques
                               uint8_t *out, size_t *ret_len, uint64_t *ret_mechanism,
                               struct kl_err *err) KL_MUST_USE;
 
+/** The public half of a key whose private half is on the token under this id. CKR of
+ * C_CreateObject; CKR_DATA_INVALID for an SPKI that is not one of spec's kind. */
+CK_RV kl_domain_put_public(struct kl_session *s, const struct kl_key_spec *spec, const uint8_t *id,
+                           const uint8_t *spki, size_t n, CK_OBJECT_HANDLE *ret) KL_MUST_USE;
+
 #endif

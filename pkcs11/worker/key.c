@@ -2,6 +2,7 @@
 
 #include "pkcs11/worker/attr.h"
 #include "pkcs11/worker/ckr.h"
+#include "pkcs11/worker/foreign.h"
 #include "pkcs11/worker/mech.h"
 #include "pkcs11/worker/progress.h"
 #include "pkcs11/worker/session.h"
@@ -15,7 +16,7 @@ struct entry {
     uint8_t id[KL_KEY_ID_LEN];
     CK_OBJECT_HANDLE handle;
     CK_OBJECT_HANDLE public_handle; /* EC only; CK_INVALID_HANDLE = look for it */
-    bool gone, ambiguous;
+    bool gone, ambiguous, foreign;
     struct kl_key *bound; /* NULL until first use */
 };
 
@@ -144,15 +145,18 @@ static CK_RV list_class(struct kl_session *s, CK_OBJECT_CLASS class, const CK_KE
 }
 
 static CK_RV read_id(struct kl_session *s, CK_OBJECT_HANDLE object, uint8_t id[static 64],
-                     CK_KEY_TYPE *type, bool *ret_ours)
+                     CK_KEY_TYPE *type, bool *ret_ours, bool *ret_foreign)
 {
     *type = CKK_VENDOR_DEFINED;
+    *ret_foreign = false;
     CK_ATTRIBUTE attrs[] = {KL_ATTR(CKA_ID, id, 64), KL_ATTR_VALUE(CKA_KEY_TYPE, *type)};
     CK_RV rv = kl_attr_read(kl_f(s), s->handle, object, attrs, KL_COUNT(attrs));
     *ret_ours = rv == CKR_OK && kl_attr_has(&attrs[0], KL_KEY_ID_LEN);
-    if (rv == CKR_BUFFER_TOO_SMALL || rv == CKR_OBJECT_HANDLE_INVALID)
-        return CKR_OK; /* a long id is not ours; an object may vanish while we list */
-    return rv;
+    if (rv == CKR_OBJECT_HANDLE_INVALID)
+        return CKR_OK; /* an object may vanish while we list */
+    if (!*ret_ours && (rv == CKR_OK || rv == CKR_BUFFER_TOO_SMALL))
+        *ret_ours = *ret_foreign = kl_foreign_alias(s, object, id);
+    return rv == CKR_BUFFER_TOO_SMALL ? CKR_OK : rv;
 }
 
 static CK_RV index_private(struct kl_keys *k, struct kl_session *s, bool *ret_any_ec)
@@ -163,15 +167,18 @@ static CK_RV index_private(struct kl_keys *k, struct kl_session *s, bool *ret_an
     for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++) {
         uint8_t id[64];
         CK_KEY_TYPE type;
-        bool ours;
+        bool ours, foreign;
         if (i % STEP_KEYS == 0)
             kl_progress_step("C_GetAttributeValue", false);
-        rv = read_id(s, list[i], id, &type, &ours);
+        rv = read_id(s, list[i], id, &type, &ours, &foreign);
         if (rv != CKR_OK || !ours)
             continue;
         *ret_any_ec |= type == CKK_EC;
-        if (add(k, id, list[i]) == NULL)
+        struct entry *e = add(k, id, list[i]);
+        if (e == NULL)
             rv = CKR_HOST_MEMORY;
+        else
+            e->foreign = foreign;
     }
     return rv;
 }
@@ -185,8 +192,8 @@ static CK_RV index_ec_public(struct kl_keys *k, struct kl_session *s)
     for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++) {
         uint8_t id[64];
         CK_KEY_TYPE type;
-        bool ours;
-        rv = read_id(s, list[i], id, &type, &ours);
+        bool ours, foreign;
+        rv = read_id(s, list[i], id, &type, &ours, &foreign);
         struct entry *e = rv == CKR_OK && ours ? lookup(k, id) : NULL;
         if (e != NULL)
             e->public_handle = list[i];
@@ -241,7 +248,7 @@ static CK_RV read_point(struct kl_session *s, CK_OBJECT_HANDLE public, struct kl
     CK_ULONG count = 1;
     CK_RV rv = CKR_OK;
     if (public == CK_INVALID_HANDLE)
-        rv = find_by_id(s, CKO_PUBLIC_KEY, key->ref.id, found, &count);
+        rv = kl_foreign_public(s, key->handle, found, &count);
     if (rv != CKR_OK || count != 1)
         return rv;
     uint8_t point[160];
@@ -325,12 +332,22 @@ static enum kl_code discover(struct kl_keys *k, struct kl_session *s, const uint
     *ret_rv = find_by_id(s, CKO_PRIVATE_KEY, id, found, &count);
     if (*ret_rv != CKR_OK)
         return KL_TOKEN_UNAVAILABLE;
+    (void)pthread_rwlock_rdlock(&k->lock);
+    const struct entry *before = lookup(k, id);
+    bool foreign = before != NULL && before->foreign; /* seen before; only its handle is stale */
+    (void)pthread_rwlock_unlock(&k->lock);
+    if (count == 0 && foreign)
+        *ret_rv = kl_foreign_find(s, id, found, &count);
+    if (*ret_rv != CKR_OK)
+        return KL_TOKEN_UNAVAILABLE;
     if (count == 0)
         return KL_TOKEN_KEY_MISSING;
     if (count > 1)
         return KL_TOKEN_AMBIGUOUS;
     (void)pthread_rwlock_wrlock(&k->lock);
     struct entry *e = add(k, id, found[0]);
+    if (e != NULL)
+        e->foreign = foreign;
     (void)pthread_rwlock_unlock(&k->lock);
     *ret_rv = e != NULL ? CKR_OK : CKR_HOST_MEMORY;
     return e != NULL ? KL_OK : KL_TOKEN_UNAVAILABLE;
@@ -371,7 +388,9 @@ static void keep(struct kl_keys *k, const struct kl_key *key)
 void kl_keys_put(struct kl_keys *k, const struct kl_key *key)
 {
     (void)pthread_rwlock_wrlock(&k->lock);
-    (void)add(k, key->ref.id, key->handle); /* without memory: found again when it is asked for */
+    struct entry *e = add(k, key->ref.id, key->handle);
+    if (e != NULL) /* without memory: found again when it is asked for */
+        e->foreign = key->foreign;
     (void)pthread_rwlock_unlock(&k->lock);
     keep(k, key);
 }
@@ -414,6 +433,7 @@ enum kl_code kl_keys_get(struct kl_keys *k, struct kl_session *s,
         return explain(KL_TOKEN_UNAVAILABLE, *ret_rv, err);
     if (key.spki_len == 0)
         return explain(KL_TOKEN_UNSUPPORTED, CKR_OK, err);
+    key.foreign = e.foreign;
     keep(k, &key);
     *ret = key;
     return KL_OK;
@@ -436,7 +456,7 @@ bool kl_keys_id_at(struct kl_keys *k, size_t place, uint8_t ret[static KL_KEY_ID
     bool found = false;
     (void)pthread_rwlock_rdlock(&k->lock);
     for (size_t i = 0; i < k->count && !found; i++) {
-        if (k->entries[i].gone || place-- > 0)
+        if (k->entries[i].gone || k->entries[i].foreign || place-- > 0)
             continue;
         memcpy(ret, k->entries[i].id, KL_KEY_ID_LEN);
         found = true;

@@ -6,6 +6,8 @@
 #include "pkcs11/worker/domain.h"
 #include "pkcs11/worker/domain_key.h"
 #include "pkcs11/worker/durable.h"
+#include "pkcs11/worker/foreign.h"
+#include "pkcs11/worker/import.h"
 #include "pkcs11/worker/probe.h"
 #include "pkcs11/worker/recover.h"
 #include "pkcs11/worker/session.h"
@@ -86,13 +88,15 @@ static enum kl_code generate(struct kl_session *s, const struct kl_token_request
                              struct kl_answer *ret, struct kl_err *err)
 {
     CK_OBJECT_HANDLE private = CK_INVALID_HANDLE, public = CK_INVALID_HANDLE;
+    struct kl_token_request asked = *req;
     enum kl_code code = kl_create_check_spec(&req->spec, err);
     if (code == KL_OK)
         code = check_new_id(s, req->key.id, err);
     if (code != KL_OK)
         return code;
-    CK_RV rv = kl_create_generate(s, &req->spec, req->key.id, true, &private, &public);
-    code = rv == CKR_OK ? accept_pair(s, req, private, public, NULL, ret, err)
+    asked.spec.may_unwrap = req->spec.may_unwrap && kl_import_is_inside(s);
+    CK_RV rv = kl_create_generate(s, &asked.spec, req->key.id, true, &private, &public);
+    code = rv == CKR_OK ? accept_pair(s, &asked, private, public, NULL, ret, err)
                         : kl_recover_fault(s, rv, "C_GenerateKeyPair", err);
     return code == KL_OK ? KL_OK : undo(s, req->key.id, code, err);
 }
@@ -114,6 +118,20 @@ static enum kl_code unwrap(struct kl_session *s, const struct kl_token_request *
     return code == KL_OK ? KL_OK : undo(s, req->key.id, code, err);
 }
 
+static enum kl_code import(struct kl_session *s, const struct kl_token_request *req,
+                           struct kl_answer *ret, struct kl_err *err)
+{
+    CK_OBJECT_HANDLE private = CK_INVALID_HANDLE, public = CK_INVALID_HANDLE;
+    struct kl_token_request found = *req; /* its spec as the key turns out to be */
+    enum kl_code code = check_new_id(s, req->key.id, err);
+    if (code != KL_OK)
+        return code;
+    code = kl_import_objects(s, &found, &private, &public, &ret->mechanism, err);
+    if (code == KL_OK)
+        code = accept_pair(s, &found, private, public, NULL, ret, err);
+    return code == KL_OK ? KL_OK : undo(s, req->key.id, code, err);
+}
+
 static enum kl_code destroy(struct kl_session *s, const struct kl_token_request *req,
                             struct kl_err *err)
 {
@@ -123,7 +141,9 @@ static enum kl_code destroy(struct kl_session *s, const struct kl_token_request 
     if (other || (code != KL_OK && code != KL_TOKEN_KEY_MISSING && code != KL_TOKEN_UNSUPPORTED))
         return code; /* another key under this id is not ours to destroy */
     CK_RV rv = kl_session_ensure(s);
-    if (rv == CKR_OK)
+    if (rv == CKR_OK && code == KL_OK && key.foreign)
+        rv = kl_foreign_destroy(s, &key);
+    else if (rv == CKR_OK)
         rv = kl_create_destroy(s, req->key.id);
     if (rv != CKR_OK)
         return kl_recover_fault(s, rv, "C_DestroyObject", err);
@@ -207,6 +227,10 @@ static enum kl_code serve_locked(struct kl_session *s, const struct kl_token_req
         return list_domain_keys(s, ret, err);
     case KL_CALL_RESEAL:
         return kl_domain_reseal(s, req, ret->bytes, &ret->len, &ret->mechanism, err);
+    case KL_CALL_ATTACH:
+        return kl_foreign_attach(s, req, ret->bytes, &ret->len, err);
+    case KL_CALL_IMPORT:
+        return import(s, req, ret, err);
     case KL_CALL_DECRYPT:
     case KL_CALL_SIGN:
     case KL_CALL_RANDOM:

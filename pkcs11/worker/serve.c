@@ -201,7 +201,7 @@ static enum kl_code short_call(struct kl_session *s, const struct kl_token_reque
         return random_bytes(s, req->count, out, ret_len, err);
     case KL_CALL_MAC:
         *ret_len = KL_MAC_LEN;
-        return kl_domain_key_mac(s, req->key.id, req->input, req->input_len, out, err);
+        return kl_domain_key_mac(s, req, out, err);
     case KL_CALL_FIND:
         return find(s, req, out, ret_len, err);
     case KL_CALL_CANARY:
