@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "keyvault/route.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -12,7 +13,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_EXISTS = 4 };
 
 struct options {
     const char *config, *bootstrap, *secret_file;
-    int check_config, print_config, sample_config, version, accept_audit_loss,
+    int check_config, print_config, sample_config, routes, version, accept_audit_loss,
         accept_older_database, help;
 };
 
@@ -22,6 +23,7 @@ static const char usage_text[] =
     "       kluisd --config FILE --check-config                      is the file good?\n"
     "       kluisd --config FILE --print-config                      the file with all defaults\n"
     "       kluisd --sample-config                                   every setting, explained\n"
+    "       kluisd --routes                                          every operation, as JSON\n"
     "       kluisd --version\n"
     "       kluisd --config FILE --accept-audit-loss                 serve although the end of the\n"
     "                                                                audit log is missing\n"
@@ -37,6 +39,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
         {"check-config", no_argument, &o->check_config, 1},
         {"print-config", no_argument, &o->print_config, 1},
         {"sample-config", no_argument, &o->sample_config, 1},
+        {"routes", no_argument, &o->routes, 1},
         {"version", no_argument, &o->version, 1},
         {"accept-audit-loss", no_argument, &o->accept_audit_loss, 1},
         {"accept-older-database", no_argument, &o->accept_older_database, 1},
@@ -56,7 +59,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
     }
     if (optind != argc)
         return false;
-    if (o->sample_config || o->version || o->help)
+    if (o->sample_config || o->routes || o->version || o->help)
         return true;
     return o->config != NULL && (o->bootstrap == NULL) == (o->secret_file == NULL);
 }
@@ -80,6 +83,16 @@ static int sample_config(void)
 {
     struct kl_buf text = KL_BUF_INIT(1 << 20);
     kl_config_sample(&text);
+    return print_and_free(&text);
+}
+
+static int routes(void)
+{
+    struct kl_buf text = KL_BUF_INIT(1 << 20);
+    struct kl_err err;
+    if (kl_routes_compile(&err) != KL_OK)
+        return failed(&err);
+    kl_routes_print(&text);
     return print_and_free(&text);
 }
 
@@ -145,5 +158,7 @@ int main(int argc, char **argv)
         return puts("kluisd " KLUIS_VERSION) >= 0 ? EXIT_OK : EXIT_FAILED;
     if (o.sample_config)
         return sample_config();
+    if (o.routes)
+        return routes();
     return run_with_config(&o);
 }

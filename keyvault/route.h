@@ -3,6 +3,7 @@
 #ifndef KL_KEYVAULT_ROUTE_H
 #define KL_KEYVAULT_ROUTE_H
 
+#include "base/buf.h"
 #include "keyvault/op.h"
 
 /** Compile the rows. KL_EXISTS when two collide, KL_TOO_BIG. Once, before any other call here. */
@@ -11,6 +12,10 @@ enum kl_code kl_routes_compile(struct kl_err *err) KL_MUST_USE;
 /** Number of rows, and each by its index. */
 size_t kl_routes_count(void);
 const struct kl_route *kl_routes_at(size_t index);
+
+/** Append the rows as a JSON array: method, path, scope, the kind and word of the permission (null
+ * without one), operationName (null for what leaves no record), summary. */
+void kl_routes_print(struct kl_buf *out);
 
 #define KL_ALLOW_MAX 40 /* "GET, POST, PUT, PATCH, DELETE" */
 
