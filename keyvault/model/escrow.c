@@ -36,7 +36,8 @@ static enum kl_code sealing_key(struct kl_token *holder, const char *whose, stru
 {
     char label[sizeof purpose + KL_ROW_NAME];
     int n = snprintf(label, sizeof label, "%s%s", purpose, whose);
-    struct kl_token_request req = {.call = KL_CALL_MAC, .input = label, .input_len = (size_t)n};
+    struct kl_token_request req = {
+        .call = KL_CALL_MAC, .count = KL_MAC_KEY_EXISTS, .input = label, .input_len = (size_t)n};
     KL_AUTO(secret) key = NULL;
     enum kl_code code = kl_token_call(holder, &req, &key, NULL, err);
     if (code == KL_OK && kl_secret_len(key) != KEY_LEN)
@@ -144,7 +145,7 @@ static void put_with_all(struct kl_model *m, struct kl_token *t)
 {
     KL_AUTO(secret) key = NULL;
     struct kl_err err;
-    enum kl_code code = kl_protect_ask(t, &key, &err);
+    enum kl_code code = kl_protect_ask(m, t, &key, &err);
     for (size_t i = 0; i < m->token_count && code == KL_OK; i++)
         if (m->tokens[i] != t && is_ready(m->tokens[i])) {
             code = put_with(m, t->name, key, m->tokens[i], &err);

@@ -9,29 +9,12 @@
 #include <openssl/hmac.h>
 #include <string.h>
 
-static const char key_label[] = "kluis row protection key 1";
-
-enum kl_code kl_protect_ask(struct kl_token *t, struct kl_secret **ret, struct kl_err *err)
-{
-    struct kl_token_request req = {
-        .call = KL_CALL_MAC, .input = key_label, .input_len = sizeof key_label - 1};
-    KL_AUTO(secret) key = NULL;
-    enum kl_code code = kl_token_call(t, &req, &key, NULL, err);
-    if (code != KL_OK)
-        return code;
-    if (key == NULL || kl_secret_len(key) != KL_ROW_MAC)
-        return kl_fail(err, KL_INTERNAL, "KL_CALL_MAC", "token %s made a MAC of a wrong length",
-                       t->name);
-    *ret = kl_take(key);
-    return KL_OK;
-}
-
 /* A token that is away: another one may have its row key in escrow. */
 static enum kl_code ask_or_escrow(const struct kl_model *m, struct kl_token *t,
                                   struct kl_secret **ret, struct kl_err *err)
 {
     struct kl_err unused;
-    enum kl_code code = kl_protect_ask(t, ret, err);
+    enum kl_code code = kl_protect_ask(m, t, ret, err);
     bool away = code == KL_TOKEN_UNAVAILABLE || code == KL_TOKEN_PIN;
     return away && kl_escrow_get(m, t->name, ret, &unused) == KL_OK ? KL_OK : code;
 }

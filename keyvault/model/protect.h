@@ -41,8 +41,10 @@ enum kl_code kl_protect_creating(const struct kl_protector *p, struct kl_version
 /** A further home of a version, READY or in the making. */
 enum kl_code kl_protect_home(const struct kl_protector *p, struct kl_home_row *row, bool ready,
                              struct kl_err *err) KL_MUST_USE;
-/** The row-protection key itself, from the token. */
-enum kl_code kl_protect_ask(struct kl_token *t, struct kl_secret **ret,
+/** The row-protection key itself, from the token; made there when this database never saw one, and
+ * known again by a note in it. KL_TOKEN_UNAVAILABLE when it is another one, or none. No store
+ * session may be open. */
+enum kl_code kl_protect_ask(const struct kl_model *m, struct kl_token *t, struct kl_secret **ret,
                             struct kl_err *err) KL_MUST_USE;
 /** MAC of a text, for one purpose. */
 enum kl_code kl_protect_text(const struct kl_protector *p, const char *purpose, const char *text,

@@ -245,12 +245,12 @@ CK_RV kl_domain_key_destroy_mac(struct kl_session *s, const uint8_t id[static KL
     return rv == CKR_OK && key != CK_INVALID_HANDLE ? kl_f(s)->C_DestroyObject(s->handle, key) : rv;
 }
 
-enum kl_code kl_domain_key_mac(struct kl_session *s, const uint8_t id[static KL_KEY_ID_LEN],
-                               const void *bytes, size_t n, uint8_t out[static KL_DOMAIN_HALF],
-                               struct kl_err *err)
+enum kl_code kl_domain_key_mac(struct kl_session *s, const struct kl_token_request *req,
+                               uint8_t out[static KL_DOMAIN_HALF], struct kl_err *err)
 {
+    const uint8_t *id = req->key.id;
     if (is_early(id))
-        return kl_secret_key_mac_call(s, bytes, n, out, err);
+        return kl_secret_key_mac_call(s, req, out, err);
     for (int attempt = 0;; attempt++) {
         struct kl_domain_key key;
         enum kl_code code = kl_domain_keys_find(s, id, &key, err);
@@ -259,7 +259,7 @@ enum kl_code kl_domain_key_mac(struct kl_session *s, const uint8_t id[static KL_
                            "the domain key's MAC key is not on the token");
         if (code != KL_OK)
             return code;
-        CK_RV rv = kl_secret_key_hmac(s, key.mac, bytes, n, out);
+        CK_RV rv = kl_secret_key_hmac(s, key.mac, req->input, req->input_len, out);
         if (rv == CKR_OK)
             return KL_OK;
         if (attempt > 0)

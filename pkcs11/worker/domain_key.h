@@ -59,9 +59,8 @@ CK_RV kl_domain_key_make_mac(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE user,
 CK_RV kl_domain_key_destroy_mac(struct kl_session *s,
                                 const uint8_t id[static KL_KEY_ID_LEN]) KL_MUST_USE;
 
-/** KL_CALL_MAC under the pair with this id. */
-enum kl_code kl_domain_key_mac(struct kl_session *s, const uint8_t id[static KL_KEY_ID_LEN],
-                               const void *bytes, size_t n, uint8_t out[static KL_DOMAIN_HALF],
-                               struct kl_err *err) KL_MUST_USE;
+/** KL_CALL_MAC under the pair that req names. */
+enum kl_code kl_domain_key_mac(struct kl_session *s, const struct kl_token_request *req,
+                               uint8_t out[static KL_DOMAIN_HALF], struct kl_err *err) KL_MUST_USE;
 
 #endif

@@ -7,6 +7,7 @@
 #include "pkcs11/worker/recover.h"
 #include "pkcs11/worker/session.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 
 static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
@@ -29,7 +30,7 @@ static enum kl_code find_label(struct kl_session *s, const char *label, CK_OBJEC
     if (count > 1)
         return kl_fail(err, KL_TOKEN_AMBIGUOUS, "C_FindObjects",
                        "several keys on the token are labelled %s", label);
-    *ret = found[0];
+    *ret = count == 1 ? found[0] : CK_INVALID_HANDLE;
     return KL_OK;
 }
 
@@ -91,12 +92,17 @@ static CK_RV make_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret)
                             10, ret);
 }
 
-static enum kl_code find_or_make_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret,
+static enum kl_code find_or_make_mac(struct kl_session *s, bool must_exist, CK_OBJECT_HANDLE *ret,
                                      struct kl_err *err)
 {
     const char *store = s->worker->conf.store_dir;
     CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
     enum kl_code code = find_label(s, KL_MAC_LABEL, &key, err);
+    if (code == KL_OK && key == CK_INVALID_HANDLE && must_exist)
+        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "C_FindObjects",
+                       "the token does not show the key '" KL_MAC_LABEL
+                       "' that protects this service's records: another token, or one that is "
+                       "not well");
     if (code == KL_OK && key == CK_INVALID_HANDLE) {
         code = kl_durable_check(store, err);
         CK_RV rv = code == KL_OK ? make_mac(s, &key) : CKR_OK;
@@ -112,14 +118,15 @@ static enum kl_code find_or_make_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret
     return code;
 }
 
-enum kl_code kl_secret_key_mac(struct kl_session *s, CK_OBJECT_HANDLE *ret, struct kl_err *err)
+enum kl_code kl_secret_key_mac(struct kl_session *s, bool must_exist, CK_OBJECT_HANDLE *ret,
+                               struct kl_err *err)
 {
     struct kl_worker *w = s->worker;
     CK_OBJECT_HANDLE key = atomic_load(&w->mac_key);
     enum kl_code code = KL_OK;
     if (key == CK_INVALID_HANDLE) {
         (void)pthread_mutex_lock(&w->creating);
-        code = find_or_make_mac(s, &key, err);
+        code = find_or_make_mac(s, must_exist, &key, err);
         if (code == KL_OK)
             atomic_store(&w->mac_key, key);
         (void)pthread_mutex_unlock(&w->creating);
@@ -147,15 +154,29 @@ CK_RV kl_secret_key_hmac(struct kl_session *s, CK_OBJECT_HANDLE key, const void 
     return rv;
 }
 
-enum kl_code kl_secret_key_mac_call(struct kl_session *s, const void *bytes, size_t n,
+static CK_RV mac_twice(struct kl_session *s, CK_OBJECT_HANDLE key,
+                       const struct kl_token_request *req, uint8_t out[static KL_MAC_LEN])
+{
+    uint8_t again[KL_MAC_LEN];
+    CK_RV rv = kl_secret_key_hmac(s, key, req->input, req->input_len, out);
+    if (rv == CKR_OK)
+        rv = kl_secret_key_hmac(s, key, req->input, req->input_len, again);
+    if (rv == CKR_OK && CRYPTO_memcmp(out, again, sizeof again) != 0)
+        rv = KL_CKR_WRONG_ANSWER;
+    kl_wipe(again, sizeof again);
+    return rv;
+}
+
+enum kl_code kl_secret_key_mac_call(struct kl_session *s, const struct kl_token_request *req,
                                     uint8_t out[static KL_MAC_LEN], struct kl_err *err)
 {
+    bool must_exist = req->count == KL_MAC_KEY_EXISTS;
     for (int attempt = 0;; attempt++) {
         CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
-        enum kl_code code = kl_secret_key_mac(s, &key, err);
+        enum kl_code code = kl_secret_key_mac(s, must_exist, &key, err);
         if (code != KL_OK)
             return code;
-        CK_RV rv = kl_secret_key_hmac(s, key, bytes, n, out);
+        CK_RV rv = mac_twice(s, key, req, out);
         if (rv == CKR_OK)
             return KL_OK;
         enum kl_ckr_class class = kl_ckr_class(rv);
