@@ -202,6 +202,9 @@ enum kl_code kl_bench_run(const struct kl_worker_config *conf, int pin_fd, unsig
     if (code != KL_OK)
         return code;
     code = measure(&s, seconds, most, bits, err);
-    kl_trial_end(&s, &left);
-    return code;
+    struct kl_err why;
+    enum kl_code ended = kl_trial_end(&s, pin_fd, &left, &why);
+    if (code == KL_OK && ended != KL_OK)
+        *err = why;
+    return code == KL_OK ? ended : code;
 }

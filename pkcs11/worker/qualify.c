@@ -125,8 +125,8 @@ enum kl_code kl_qualify_run(const struct kl_worker_config *conf, int pin_fd, str
     run_probes(&t, kl_trial_use, kl_trial_use_count, &r);
     run_probes(&t, kl_trial_guard, kl_trial_guard_count, &r);
     kl_session_drop(&t.keeper);
-    kl_trial_end(&t.s, &left);
-    if (kl_trial_interrupted())
+    code = kl_trial_end(&t.s, pin_fd, &left, err);
+    if (code == KL_OK && kl_trial_interrupted())
         code = kl_fail(err, KL_CONFLICT, "test", "interrupted; nothing is left on the token");
     if (code == KL_OK) {
         report_cleaning(&r, left, t.on_token);

@@ -33,7 +33,9 @@ bool kl_trial_interrupted(void);
 /** Log in and probe; sweep what earlier trials left. */
 enum kl_code kl_trial_begin(struct kl_worker *w, const struct kl_worker_config *conf, int pin_fd,
                             struct kl_session *s, struct kl_err *err) KL_MUST_USE;
-/** Sweep what this one left, finalise the module. *ret_left: objects that a sweep had to remove. */
-void kl_trial_end(struct kl_session *s, unsigned *ret_left);
+/** Sweep what this one left, finalise the module. *ret_left: objects that a sweep had to remove.
+ * KL_TOKEN_UNAVAILABLE when some stay. */
+enum kl_code kl_trial_end(struct kl_session *s, int pin_fd, unsigned *ret_left,
+                          struct kl_err *err) KL_MUST_USE;
 
 #endif

@@ -1,6 +1,8 @@
 /* What the two trials of a token share. */
+#include "pkcs11/worker/ckr.h"
 #include "pkcs11/worker/create.h"
 #include "pkcs11/worker/litter.h"
+#include "pkcs11/worker/login.h"
 #include "pkcs11/worker/qualify.h"
 #include "pkcs11/worker/quirk.h"
 #include "pkcs11/worker/session.h"
@@ -8,6 +10,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 static volatile sig_atomic_t interrupted;
 
@@ -22,6 +25,7 @@ void kl_trial_catch_signals(void)
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     for (size_t i = 0; i < KL_COUNT(numbers); i++)
         (void)sigaction(numbers[i], &action, NULL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0); /* nobody would read the report */
 }
 
 bool kl_trial_interrupted(void)
@@ -42,13 +46,35 @@ enum kl_code kl_trial_begin(struct kl_worker *w, const struct kl_worker_config *
     return code;
 }
 
-void kl_trial_end(struct kl_session *s, unsigned *ret_left)
+/* With the module started anew: tpm2-pkcs11 1.9.0 does not destroy a key again that once refused a
+ * ciphertext (CKR_FUNCTION_FAILED). The PIN is known to be the right one. */
+static CK_RV sweep_anew(const struct kl_worker_config *conf, int pin_fd, unsigned *ret_left)
+{
+    static struct kl_worker w;
+    struct kl_session s = {.worker = &w};
+    CK_RV rv = CKR_GENERAL_ERROR;
+    w = (struct kl_worker){.conf = *conf};
+    if (kl_login_prepare(&w, pin_fd, NULL) == KL_OK && kl_start_token(&w, NULL) == KL_OK &&
+        kl_login(&w, NULL) == KL_OK)
+        rv = kl_litter_sweep(&s, true, ret_left);
+    kl_session_drop(&s);
+    if (w.module.f != NULL)
+        kl_module_close(&w.module);
+    return rv;
+}
+
+enum kl_code kl_trial_end(struct kl_session *s, int pin_fd, unsigned *ret_left, struct kl_err *err)
 {
     kl_session_drop(s);
-    if (kl_litter_sweep(s, true, ret_left) != CKR_OK)
-        *ret_left = 0;
+    CK_RV rv = kl_litter_sweep(s, true, ret_left);
     kl_session_drop(s);
     kl_module_close(&s->worker->module);
+    if (rv != CKR_OK)
+        rv = sweep_anew(&s->worker->conf, pin_fd, ret_left);
+    return rv == CKR_OK ? KL_OK
+                        : kl_ckr_fail(err, KL_TOKEN_UNAVAILABLE, rv, "C_DestroyObject",
+                                      "objects labelled " KL_LITTER_LABEL
+                                      " are left on the token: run it again");
 }
 
 CK_RV kl_trial_key(struct kl_session *s, struct kl_key_spec *spec, struct kl_key *ret,
