@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -287,17 +288,44 @@ static enum kl_code check_vanished(const struct kl_copies *c, const struct key_l
         absent.vanished, newest);
 }
 
+/* When a key of any token of this service was destroyed last: tokens may share a folder, and the
+ * copies of one then hold the keys of the other. */
+static int64_t last_destroyed_unix(const struct kl_copies *c)
+{
+    char pattern[1200];
+    glob_t found;
+    int64_t last = 0;
+    (void)snprintf(pattern, sizeof pattern, "%s/../*/" DESTROYED, c->folder);
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return 0;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        struct stat st;
+        if (stat(found.gl_pathv[i], &st) == 0 && st.st_mtim.tv_sec > last)
+            last = st.st_mtim.tv_sec;
+    }
+    globfree(&found);
+    return last;
+}
+
+static bool is_before(const char *copy, int64_t unix_s)
+{
+    struct stat st;
+    return stat(copy, &st) != 0 || st.st_mtim.tv_sec <= unix_s;
+}
+
 /* The newest one is the one just made. */
 static void prune(struct kl_copies *c, const struct key_list *keys)
 {
     struct dirent **list;
     struct kl_err err;
+    int64_t destroyed_unix = last_destroyed_unix(c);
     int count = list_copies(c, &list);
     for (int i = 0; i < count - 1; i++) {
         char path[1300];
         (void)snprintf(path, sizeof path, "%s/%s", c->folder, list[i]->d_name);
         bool old = i < count - (int)c->kept;
-        if ((old || compare(c, list[i]->d_name, keys).destroyed > 0) &&
+        if ((old || is_before(path, destroyed_unix) ||
+             compare(c, list[i]->d_name, keys).destroyed > 0) &&
             kl_tree_remove(path, &err) != KL_OK)
             kl_log_err(KL_LOG_ERROR, c->client->conf.name, &err);
     }

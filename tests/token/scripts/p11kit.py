@@ -12,6 +12,7 @@ class Remote(Token):
 
     def start(self):
         self.backend = SoftHsm(self.dir)
+        self.backend.label = self.label
         self.backend.start()
         self.module = find_module("p11-kit-client.so")
         self.env["P11_KIT_SERVER_ADDRESS"] = "unix:path=" + self.path("line")
