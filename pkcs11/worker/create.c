@@ -209,7 +209,8 @@ static CK_RV destroy_if(struct kl_session *s, CK_OBJECT_HANDLE object, const uin
         return CKR_FUNCTION_FAILED;
     if (rv == CKR_OK)
         rv = kl_f(s)->C_DestroyObject(s->handle, object);
-    return rv == CKR_OBJECT_HANDLE_INVALID ? CKR_OK : rv; /* gone already; the second look tells */
+    return kl_ckr_class(rv) == KL_CKR_HANDLE ? CKR_OK
+                                             : rv; /* gone already? the second look tells */
 }
 
 static CK_RV destroy_class(struct kl_session *s, CK_OBJECT_CLASS class, const uint8_t *id,
@@ -239,6 +240,8 @@ CK_RV kl_create_destroy(struct kl_session *s, const uint8_t id[static KL_KEY_ID_
         if (rv == CKR_OK && seen > 0)
             rv = CKR_FUNCTION_FAILED; /* it says OK and the object stays */
     }
+    if (rv == CKR_OK && !kl_session_logged_in(s))
+        return CKR_USER_NOT_LOGGED_IN; /* then nothing is seen of what is there */
     return rv;
 }
 
