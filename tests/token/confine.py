@@ -56,7 +56,7 @@ def restart(site, check_result=True):
 def trial(token, options=()):
     site = kluis.Site(token.path("site"), ["--pkcs11-module", token.module, "--pkcs11-uri", token.uri, "--pin-file", token.path("pin"),
                                            "--pkcs11-store-dir", token.store, *options])
-    site.env = dict(token.env)
+    os.environ.update(token.env)  # dev up remembers only variables of tokens that it knows
     return site
 
 

@@ -2,7 +2,8 @@
  * $KLUIS_NOSY_MODULE, and when it is initialised it tries what a worker must not be able to do. What
  * came of each try goes to the existing file $KLUIS_NOSY_REPORT, one line "NAME ERRNO" each, 0 for
  * success. $KLUIS_NOSY_FILES: paths parted by colons to open for reading, $KLUIS_NOSY_VICTIM: a
- * process to touch. */
+ * process to touch. With $KLUIS_NOSY_KEYPAD it is a token with a keypad of its own instead, on which
+ * somebody types what that file holds. */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -179,6 +180,8 @@ static void report(int fd, const char *name, int rc)
 static CK_RV initialize(void *args)
 {
     char files[4096], *rest = NULL;
+    if (getenv("KLUIS_NOSY_KEYPAD") != NULL)
+        return real->C_Initialize(args);
     int fd = open(getenv("KLUIS_NOSY_REPORT"), O_WRONLY | O_APPEND | O_CLOEXEC);
     if (fd < 0)
         return CKR_GENERAL_ERROR;
@@ -190,6 +193,28 @@ static CK_RV initialize(void *args)
     report(fd, "done", 0);
     (void)close(fd);
     return real->C_Initialize(args);
+}
+
+static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    CK_RV rv = real->C_GetTokenInfo(slot, info);
+    if (rv == CKR_OK && getenv("KLUIS_NOSY_KEYPAD") != NULL)
+        info->flags |= CKF_PROTECTED_AUTHENTICATION_PATH;
+    return rv;
+}
+
+static CK_RV login(CK_SESSION_HANDLE s, CK_USER_TYPE who, CK_UTF8CHAR *pin, CK_ULONG n)
+{
+    CK_UTF8CHAR typed[64];
+    const char *keypad = getenv("KLUIS_NOSY_KEYPAD");
+    if (keypad == NULL)
+        return real->C_Login(s, who, pin, n);
+    if (pin != NULL || n != 0)
+        return CKR_ARGUMENTS_BAD;
+    int fd = open(keypad, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, typed, sizeof typed);
+    (void)closed(fd);
+    return got < 1 ? CKR_FUNCTION_CANCELED : real->C_Login(s, who, typed, (CK_ULONG)got);
 }
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **ret)
@@ -205,6 +230,8 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **ret)
         return rv;
     list = *real;
     list.C_Initialize = initialize;
+    list.C_GetTokenInfo = token_info;
+    list.C_Login = login;
     *ret = &list;
     return CKR_OK;
 }
