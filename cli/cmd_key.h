@@ -8,6 +8,8 @@
 /* Every one is a kl_command.run: KL_USAGE for what its options lack, else what the service
  * answered. */
 enum kl_code kl_key_create(struct kl_cmd *cmd, struct kl_err *err);
+enum kl_code kl_key_attach(struct kl_cmd *cmd, struct kl_err *err);
+enum kl_code kl_key_import(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_show(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_list(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_list_versions(struct kl_cmd *cmd, struct kl_err *err);
@@ -28,5 +30,9 @@ enum kl_code kl_key_wrap(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_unwrap(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_sign(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_verify(struct kl_cmd *cmd, struct kl_err *err);
+
+struct kl_column;
+/** How a key bundle is shown: the columns and their number. */
+const struct kl_column *kl_key_columns(size_t *ret_count);
 
 #endif

@@ -21,6 +21,8 @@ static const struct kl_column bundle_columns[] = {
     {"RecoveryLevel", "attributes.recoveryLevel", KL_COLUMN_TEXT},
     {"Profile", "kluis.profile", KL_COLUMN_TEXT},
     {"Token", "kluis.token", KL_COLUMN_TEXT},
+    {"Copies", "kluis.tokens", KL_COLUMN_LIST},
+    {"Origin", "kluis.origin", KL_COLUMN_TEXT},
     {"Tags", "tags", KL_COLUMN_LIST},
 };
 
@@ -56,6 +58,12 @@ static const struct kl_column deleted_bundle_columns[] = {
     {"RecoveryLevel", "attributes.recoveryLevel", KL_COLUMN_TEXT},
     {"RecoveryId", "recoveryId", KL_COLUMN_TEXT},
 };
+
+const struct kl_column *kl_key_columns(size_t *ret_count)
+{
+    *ret_count = KL_COUNT(bundle_columns);
+    return bundle_columns;
+}
 
 /* One call on a key's URL, its answer shown. */
 static enum kl_code call_and_show(struct kl_cmd *cmd, const char *method, enum kl_target_part part,

@@ -1,5 +1,5 @@
 /* Reading the big-endian bytes of backups, with one sticky failure. Private to the model. Layouts
- * in this folder's README.md. */
+ * in README.md and SECRETS.md of this folder. */
 #ifndef KL_KEYVAULT_MODEL_CURSOR_H
 #define KL_KEYVAULT_MODEL_CURSOR_H
 

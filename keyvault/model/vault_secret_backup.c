@@ -1,4 +1,4 @@
-/* Sealed copies of secrets, and their way back. The layout is in this folder's README.md. */
+/* Sealed copies of secrets, and their way back. The layout is in SECRETS.md. */
 #include "keyvault/model/backup.h"
 #include "keyvault/model/cursor.h"
 #include "keyvault/model/softdelete.h"
