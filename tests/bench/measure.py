@@ -58,10 +58,10 @@ def tool(name, *args, env=None):
 class Load:
     """wrk against one operation of one key."""
 
-    def __init__(self, site, root, operation, path, body):
-        self.site, self.operation = site, operation
+    def __init__(self, site, root, operation, path, body, vault="demo"):
+        self.site, self.operation, self.request = site, operation, (path, body)
         self.url = f"{site.env['KLUIS_URL']}{path}?{kluis.API}"
-        api = kluis.Api(site)
+        api = kluis.Api(site, vault)
         files = {"BENCH_BODY": json.dumps(body), "BENCH_TOKEN": api.login()}
         self.env = {**os.environ, "BENCH_HOST": api.host, "SSL_CERT_FILE": site.env["KLUIS_CA"]}
         for name, text in files.items():
