@@ -162,7 +162,7 @@ static CK_RV read_id(struct kl_session *s, CK_OBJECT_HANDLE object, uint8_t id[s
 static CK_RV index_private(struct kl_keys *k, struct kl_session *s, bool *ret_any_ec)
 {
     KL_AUTO(handles) list = NULL;
-    CK_ULONG count = 0;
+    CK_ULONG count = 0, vanished = 0;
     CK_RV rv = list_class(s, CKO_PRIVATE_KEY, NULL, &list, &count);
     for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++) {
         uint8_t id[64];
@@ -171,6 +171,8 @@ static CK_RV index_private(struct kl_keys *k, struct kl_session *s, bool *ret_an
         if (i % STEP_KEYS == 0)
             kl_progress_step("C_GetAttributeValue", false);
         rv = read_id(s, list[i], id, &type, &ours, &foreign);
+        if (kl_ckr_class(rv) == KL_CKR_HANDLE && ++vanished < count)
+            rv = CKR_OK; /* an object may vanish while we list; not all of them */
         if (rv != CKR_OK || !ours)
             continue;
         *ret_any_ec |= type == CKK_EC;
@@ -194,6 +196,8 @@ static CK_RV index_ec_public(struct kl_keys *k, struct kl_session *s)
         CK_KEY_TYPE type;
         bool ours, foreign;
         rv = read_id(s, list[i], id, &type, &ours, &foreign);
+        if (kl_ckr_class(rv) == KL_CKR_HANDLE)
+            rv = CKR_OK; /* looked for again where it is needed */
         struct entry *e = rv == CKR_OK && ours ? lookup(k, id) : NULL;
         if (e != NULL)
             e->public_handle = list[i];

@@ -76,8 +76,10 @@ static enum kl_code undo(struct kl_session *s, const uint8_t *id, enum kl_code c
 {
     kl_session_drop(s);
     CK_RV rv = kl_create_destroy(s, id);
-    if (rv != CKR_OK)
-        s->again = false; /* a second try would meet what is left */
+    if (rv != CKR_OK && s->again) { /* a second try would meet what is left */
+        s->again = false;
+        atomic_store(&s->worker->condemned, true);
+    }
     if (rv != CKR_OK && err != NULL)
         (void)snprintf(err->detail, sizeof err->detail, "and the clean-up failed: %s",
                        kl_ckr_name(rv));

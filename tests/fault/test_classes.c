@@ -83,7 +83,7 @@ static const struct call_site sites[] = {
     {"C_FindObjects", STAGE_GENERATE, AS_IT_IS, "u...XbXXXui", "uuuXXbXXXui"},
     {"C_FindObjectsFinal", STAGE_GENERATE, AS_IT_IS, "u...XbXXXui", "uuuXXbXXXui"},
     {"C_GenerateKeyPair", STAGE_GENERATE, AS_IT_IS, "u...XbXXXui", "uuuXXbXXXui"},
-    {"C_GetAttributeValue", STAGE_GENERATE, AS_IT_IS, "r...XbXXXri", "rrrXXbXXXri"},
+    {"C_GetAttributeValue", STAGE_GENERATE, AS_IT_IS, "r...XbXXXri", "rXXXXbXXXri"},
     {"C_SignInit", STAGE_GENERATE, AS_IT_IS, "r...XbXXXri", "rrrXXbXXXri"},
     {"C_Sign", STAGE_GENERATE, AS_IT_IS, "r...XbXXXri", "rrrXXbXXXri"},
     {"C_FindObjectsInit", STAGE_DESTROY, AS_IT_IS, "u...XbXXXui", "uuuXXbXXXui"},
@@ -100,7 +100,7 @@ static const struct call_site sites[] = {
     {"C_Decrypt", STAGE_UNWRAP, AS_IT_IS, "r...XbXXXri", "rrrXXbXXXri"},
     {"C_FindObjectsInit", STAGE_LIST, AS_IT_IS, "u...XbXXXui", "uuuXXbXXXui"},
     {"C_FindObjects", STAGE_LIST, AS_IT_IS, "u...XbXXXui", "uuuXXbXXXui"},
-    {"C_GetAttributeValue", STAGE_LIST, AS_IT_IS, "u....bXXXu.", "uuuX.bXXXu."},
+    {"C_GetAttributeValue", STAGE_LIST, AS_IT_IS, "u....bXXXu.", "uuuXXbXXXu."},
 };
 
 static char letter(enum kl_code code)
