@@ -186,6 +186,18 @@ static enum kl_code open_failover(struct kl_running *r, struct kl_err *err)
     return kl_failover_new(longest, &r->service.failover, err);
 }
 
+/* Without a token nobody can tell; the housekeeping asks again. */
+static enum kl_code check_access(struct kl_service *s, bool accept, struct kl_err *err)
+{
+    enum kl_code code = kl_model_access_check(s->model, accept, err);
+    if (code == KL_CORRUPT)
+        (void)kl_err_prefix(err, "--accept-changed-access goes on with them as they are");
+    if (code == KL_OK || code == KL_CORRUPT)
+        return code;
+    kl_log_err(KL_LOG_ERROR, "principals and policies not checked", err);
+    return KL_OK;
+}
+
 static enum kl_code open_authenticator(struct kl_running *r, struct kl_err *err)
 {
     struct kl_service *s = &r->service;
@@ -296,6 +308,8 @@ enum kl_code kl_boot(const struct kl_config *config, struct kl_mark_accept accep
         code = open_system_keys(&r->service, err);
     if (code == KL_OK)
         code = open_failover(r, err);
+    if (code == KL_OK)
+        code = check_access(&r->service, accept.changed_access, err);
     if (code == KL_OK)
         code = open_authenticator(r, err);
     if (code == KL_OK)

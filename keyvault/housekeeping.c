@@ -5,6 +5,8 @@
 #include "keyvault/mark.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
 
 #define LOOK_MS  500
 #define SWEEP_MS 60000
@@ -63,6 +65,18 @@ static void sweep(struct kl_service *s)
         kl_log(KL_LOG_INFO, "swept purged=%u", purged);
 }
 
+/* At a start without a token nobody could tell whether rights were changed by a foreign hand. */
+static void check_access(struct kl_service *s)
+{
+    struct kl_err err;
+    enum kl_code code = kl_model_access_check(s->model, false, &err);
+    if (code == KL_OK)
+        return;
+    kl_log_err(KL_LOG_ERROR, "principals and policies not checked", &err);
+    if (code == KL_CORRUPT) /* the next start says so, and what to do */
+        (void)kill(getpid(), SIGTERM);
+}
+
 /* False when the thread is to end. */
 static bool pause_ms(struct kl_housekeeping *h, long ms)
 {
@@ -82,8 +96,10 @@ static void *look_after(void *arg)
     do {
         /* At once, yet beside the first requests: what a crash left behind is seen by nobody.
          * Looked at first: a worker that comes up meanwhile is done in the next round. */
-        if (tokens_changed(h))
+        if (tokens_changed(h)) {
+            check_access(h->service);
             reconcile(h->service);
+        }
         if (kl_clock_mono_ms() >= next_sweep) {
             sweep(h->service);
             next_sweep = kl_clock_mono_ms() + SWEEP_MS;

@@ -14,7 +14,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_EXISTS = 4 };
 struct options {
     const char *config, *bootstrap, *secret_file;
     int check_config, print_config, sample_config, routes, version, accept_audit_loss,
-        accept_older_database, help;
+        accept_older_database, accept_changed_access, help;
 };
 
 static const char usage_text[] =
@@ -28,7 +28,10 @@ static const char usage_text[] =
     "       kluisd --config FILE --accept-audit-loss                 serve although the end of the\n"
     "                                                                audit log is missing\n"
     "       kluisd --config FILE --accept-older-database             serve with a database that was\n"
-    "                                                                put back from a copy\n";
+    "                                                                put back from a copy\n"
+    "       kluisd --config FILE --accept-changed-access             serve with principals and\n"
+    "                                                                policies that were changed in\n"
+    "                                                                the database itself\n";
 
 static bool parse_options(int argc, char **argv, struct options *o)
 {
@@ -43,6 +46,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
         {"version", no_argument, &o->version, 1},
         {"accept-audit-loss", no_argument, &o->accept_audit_loss, 1},
         {"accept-older-database", no_argument, &o->accept_older_database, 1},
+        {"accept-changed-access", no_argument, &o->accept_changed_access, 1},
         {"help", no_argument, &o->help, 1},
         {NULL, 0, NULL, 0},
     };
@@ -137,7 +141,8 @@ static int run_with_config(const struct options *o)
         return code == KL_OK ? EXIT_OK : code == KL_EXISTS ? EXIT_EXISTS : EXIT_FAILED;
     }
     return serve(config, (struct kl_mark_accept){.audit_loss = o->accept_audit_loss != 0,
-                                                 .older_database = o->accept_older_database != 0});
+                                                 .older_database = o->accept_older_database != 0,
+                                                 .changed_access = o->accept_changed_access != 0});
 }
 
 int main(int argc, char **argv)

@@ -13,7 +13,9 @@
 #define KL_MARK_FILE "audit-mark"
 
 struct kl_mark_accept {
-    bool audit_loss, older_database; /* go on, with a line in the log */
+    /* go on, with a line in the log */
+    bool audit_loss, older_database;
+    bool changed_access; /* principals and policies that a foreign hand has changed (seal.h) */
 };
 
 /** Before the audit log is opened. KL_CORRUPT with a sentence that says what to do; a missing file

@@ -18,10 +18,14 @@ enum kl_code kl_policy_put(struct kl_model *m, const char *vault_name,
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
         code = kl_vault_active_row(t, vault_name, &c, err);
+    if (code == KL_OK)
+        code = kl_seal_check_change(m, t, c.row.id, err);
     if (code == KL_OK) {
         memcpy(row.vault_id, c.row.id, sizeof row.vault_id);
         code = kl_store_insert(t, KL_Q_POLICY_PUT, &row, NULL, err);
     }
+    if (code == KL_OK)
+        code = kl_seal_write(m, t, c.row.id, err);
     if (code == KL_OK)
         code = kl_vault_commit(m, t, c.row.id, NULL, err);
     kl_vault_copy_done(&c);
@@ -38,11 +42,15 @@ enum kl_code kl_policy_delete(struct kl_model *m, const char *vault_name, const 
     if (code == KL_OK)
         code = kl_vault_active_row(t, vault_name, &c, err);
     if (code == KL_OK)
+        code = kl_seal_check_change(m, t, c.row.id, err);
+    if (code == KL_OK)
         code = kl_store_run(t, KL_Q_POLICY_DELETE,
                             KL_ARGS(KL_ARG_TEXT(c.row.id), KL_ARG_TEXT(object_id)), &changed, err);
     if (code == KL_OK && changed == 0)
         code = kl_fail(err, KL_NOT_FOUND, "policy", "vault %s has no policy for %s", vault_name,
                        object_id);
+    if (code == KL_OK)
+        code = kl_seal_write(m, t, c.row.id, err);
     if (code == KL_OK)
         code = kl_vault_commit(m, t, c.row.id, NULL, err);
     kl_vault_copy_done(&c);
@@ -77,12 +85,16 @@ enum kl_code kl_assignment_add(struct kl_model *m, const char *vault_name, const
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
         code = kl_vault_active_row(t, vault_name, &c, err);
+    if (code == KL_OK)
+        code = kl_seal_check_change(m, t, c.row.id, err);
     if (code == KL_OK && has_assignment(m, c.row.id, object_id, role))
         code = kl_fail(err, KL_EXISTS, "assignment", "the principal has this role there already");
     if (code == KL_OK) {
         memcpy(row.vault_id, c.row.id, sizeof row.vault_id);
         code = kl_store_insert(t, KL_Q_ASSIGNMENT_INSERT, &row, NULL, err);
     }
+    if (code == KL_OK)
+        code = kl_seal_write(m, t, c.row.id, err);
     if (code == KL_OK)
         code = kl_vault_commit(m, t, c.row.id, NULL, err);
     kl_vault_copy_done(&c);
@@ -105,11 +117,15 @@ enum kl_code kl_assignment_delete(struct kl_model *m, const char *vault_name, co
     if (code == KL_OK)
         code = kl_vault_active_row(t, vault_name, &c, err);
     if (code == KL_OK)
+        code = kl_seal_check_change(m, t, c.row.id, err);
+    if (code == KL_OK)
         code = kl_store_run(t, KL_Q_ASSIGNMENT_DELETE,
                             KL_ARGS(KL_ARG_TEXT(c.row.id), KL_ARG_TEXT(id)), &changed, err);
     if (code == KL_OK && changed == 0)
         code = kl_fail(err, KL_NOT_FOUND, "assignment", "vault %s has no role assignment %s",
                        vault_name, id);
+    if (code == KL_OK)
+        code = kl_seal_write(m, t, c.row.id, err);
     if (code == KL_OK)
         code = kl_vault_commit(m, t, c.row.id, NULL, err);
     kl_vault_copy_done(&c);

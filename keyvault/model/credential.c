@@ -75,7 +75,9 @@ enum kl_code kl_credential_insert(struct kl_store_session *t, const struct kl_cr
 
 enum kl_code kl_directory_commit(struct kl_model *m, struct kl_store_session *t, struct kl_err *err)
 {
-    enum kl_code code = kl_model_commit(m, t, err);
+    enum kl_code code = kl_seal_write(m, t, NULL, err);
+    if (code == KL_OK)
+        code = kl_model_commit(m, t, err);
     return code == KL_OK ? kl_directory_load(&m->directory, t, err) : code;
 }
 
@@ -124,6 +126,8 @@ static enum kl_code add(struct kl_model *m, const struct kl_credential *c, int64
 {
     KL_AUTO(store_session) t = NULL;
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
+    if (code == KL_OK)
+        code = kl_seal_check_change(m, t, NULL, err);
     if (code == KL_OK)
         code = check_room(m, c, err);
     if (code == KL_OK && others_end != 0)
@@ -285,6 +289,8 @@ enum kl_code kl_credential_delete(struct kl_model *m, const char *object_id, con
     KL_AUTO(store_session) t = NULL;
     int64_t changed = 0;
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
+    if (code == KL_OK)
+        code = kl_seal_check_change(m, t, NULL, err);
     if (code == KL_OK)
         code = kl_store_run(t, KL_Q_CREDENTIAL_DELETE,
                             KL_ARGS(KL_ARG_TEXT(object_id), KL_ARG_TEXT(id)), &changed, err);

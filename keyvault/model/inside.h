@@ -11,6 +11,7 @@
 #include "keyvault/model/directory.h"
 #include "keyvault/model/model.h"
 #include "keyvault/model/protect.h"
+#include "keyvault/model/seal.h"
 #include "keyvault/model/trusted_clock.h"
 #include "keyvault/model/vault_key.h"
 #include "keyvault/store/store.h"
@@ -45,6 +46,7 @@ struct kl_model {
     size_t token_count;
     struct kl_world world;
     struct kl_directory directory;
+    struct kl_seals seals;
     struct kl_cache *cache;
     struct kl_vault_keys *vault_keys;
     struct kl_trusted_clock clock;

@@ -180,6 +180,7 @@ void kl_model_close(struct kl_model *m)
     kl_vault_keys_free(m->vault_keys);
     kl_world_done(&m->world);
     kl_directory_done(&m->directory);
+    kl_seals_done(&m->seals);
     kl_trusted_clock_done(&m->clock);
     kl_store_close(m->store);
     (void)pthread_mutex_destroy(&m->reconciling);

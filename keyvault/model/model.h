@@ -55,6 +55,13 @@ enum kl_code kl_model_mark_get(struct kl_model *m, char **ret, struct kl_err *er
 enum kl_code kl_model_mark_put(struct kl_model *m, const char *text,
                                struct kl_err *err) KL_MUST_USE;
 
+/** Check that principals, credentials, policies and role assignments are as this service wrote them
+ * (seal.h); at the first start of a database they are taken as they are. KL_CORRUPT: a foreign hand
+ * has changed them; with `accept` they are sealed as they are. KL_TOKEN_… when no token answers:
+ * nobody's rights can be changed until a later call gets through. Token call. */
+enum kl_code kl_model_access_check(struct kl_model *m, bool accept,
+                                   struct kl_err *err) KL_MUST_USE;
+
 /* --- vaults --- */
 
 struct kl_vault_spec {
@@ -153,8 +160,8 @@ struct kl_key_attach {
     bool destroy_on_purge; /* else a purge leaves it on the token */
 };
 /** A key that somebody made on a token of the vault, as a key or a new version of one, of the fixed
- * profile; nothing on the token changes. KL_NOT_FOUND, KL_TOKEN_AMBIGUOUS, KL_TOKEN_UNSUPPORTED (not
- * safe enough, or of a kind that is not served), KL_CONFLICT (served already), KL_BAD_INPUT. */
+ * profile; nothing on the token changes. KL_NOT_FOUND, KL_CONFLICT (served already),
+ * KL_BAD_INPUT (the URI, or several keys that fit it; a key that is not safe enough, or of a kind that is not served). */
 enum kl_code kl_key_attach(struct kl_model *m, struct kl_vault *v, const char *name,
                            const struct kl_key_attach *how, struct kl_key_version **ret,
                            struct kl_err *err) KL_MUST_USE;

@@ -37,6 +37,8 @@ static enum kl_code write_principal(struct kl_model *m, const struct kl_principa
     row_of(p, &row);
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
+        code = kl_seal_check_change(m, t, NULL, err);
+    if (code == KL_OK)
         code = check_free(m, p, err);
     if (code == KL_OK)
         code = kl_store_insert(t, KL_Q_PRINCIPAL_INSERT, &row, NULL, err);
@@ -150,6 +152,8 @@ static enum kl_code write_change(struct kl_model *m, const struct kl_principal *
     KL_AUTO(store_session) t = NULL;
     int64_t changed = 0;
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
+    if (code == KL_OK)
+        code = kl_seal_check_change(m, t, NULL, err);
     if (code == KL_OK && (p->disabled || (p->roles & KL_ROLE_ADMINISTRATOR) == 0))
         code = keep_an_administrator(&m->directory, p->object_id, err);
     if (code == KL_OK)
@@ -184,12 +188,15 @@ static enum kl_code delete_rows(struct kl_model *m, struct kl_store_session *t,
         KL_Q_POLICIES_DELETE_PRINCIPAL, KL_Q_ASSIGNMENTS_DELETE_PRINCIPAL,
         KL_Q_CREDENTIALS_DELETE_OF, KL_Q_PRINCIPAL_DELETE};
     int64_t changed = 0;
-    enum kl_code code = keep_an_administrator(&m->directory, object_id, err);
+    enum kl_code code = kl_seal_check_all(m, t, err);
+    if (code == KL_OK)
+        code = keep_an_administrator(&m->directory, object_id, err);
     for (size_t i = 0; i < KL_COUNT(queries) && code == KL_OK; i++)
         code = kl_store_run(t, queries[i], KL_ARGS(KL_ARG_TEXT(object_id)), &changed, err);
     if (code == KL_OK && changed == 0)
         code = kl_fail(err, KL_NOT_FOUND, "principal", "no principal %s", object_id);
-    return code;
+    /* its policies are gone from vaults all over */
+    return code == KL_OK ? kl_seal_write_vaults(m, t, err) : code;
 }
 
 enum kl_code kl_principal_delete(struct kl_model *m, const char *object_id, struct kl_err *err)

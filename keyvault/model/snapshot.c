@@ -258,12 +258,15 @@ static enum kl_code add_assignment(void *arg, const void *p, struct kl_err *err)
     return KL_OK;
 }
 
-static enum kl_code load_access(struct kl_store_session *t, struct kl_vault *v, struct kl_err *err)
+static enum kl_code load_access(const struct kl_model *m, struct kl_store_session *t,
+                                struct kl_vault *v, struct kl_err *err)
 {
     struct policies policies = {0};
     struct assignments roles = {0};
-    enum kl_code code =
-        kl_store_each(t, KL_Q_POLICIES_OF, KL_ARGS(KL_ARG_TEXT(v->id)), add_policy, &policies, err);
+    enum kl_code code = kl_seal_check(m, t, v->id, err);
+    if (code == KL_OK)
+        code = kl_store_each(t, KL_Q_POLICIES_OF, KL_ARGS(KL_ARG_TEXT(v->id)), add_policy,
+                             &policies, err);
     if (code == KL_OK)
         code = kl_store_each(t, KL_Q_ASSIGNMENTS_OF, KL_ARGS(KL_ARG_TEXT(v->id)), add_assignment,
                              &roles, err);
@@ -335,7 +338,7 @@ enum kl_code kl_snapshot_vault(const struct kl_model *m, struct kl_store_session
     code = fill_vault(m, &copy.row, v, err);
     kl_vault_copy_done(&copy);
     if (code == KL_OK)
-        code = load_access(t, v, err);
+        code = load_access(m, t, v, err);
     if (code == KL_OK)
         *ret = kl_take(v);
     return code;

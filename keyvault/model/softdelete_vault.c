@@ -157,6 +157,9 @@ static enum kl_code bury_vault(struct kl_model *m, const struct kl_vault_row *ro
         code =
             kl_store_run(c.t, KL_Q_POLICIES_DELETE_VAULT, KL_ARGS(KL_ARG_TEXT(row->id)), NULL, err);
     if (code == KL_OK)
+        code = kl_store_run(c.t, KL_Q_ASSIGNMENTS_DELETE_VAULT, KL_ARGS(KL_ARG_TEXT(row->id)), NULL,
+                            err);
+    if (code == KL_OK)
         code = write_vault(&c, c.next, err);
     if (code == KL_OK)
         code = kl_model_commit(m, c.t, err);

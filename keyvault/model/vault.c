@@ -227,6 +227,8 @@ static enum kl_code write_vault(struct kl_model *m, const struct kl_vault_spec *
         code = hosts_must_be_free(m, spec, err);
     if (code == KL_OK)
         code = insert_vault(t, row, spec->owner_object_id, err);
+    if (code == KL_OK)
+        code = kl_seal_write(m, t, row->id, err);
     return code == KL_OK ? kl_vault_commit(m, t, row->id, ret, err) : code;
 }
 

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Who may log in and with what: secrets that overlap and end, client assertions, TLS client certificates, an issuer outside with its
 groups, and that a principal which is shut out is out with its next request."""
+import contextlib
 import hashlib
 import http.server
 import json
 import os
+import shutil
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -392,6 +395,49 @@ def test_roles(site):
     check_equal(api.call("GET", "/keys/k")[0], 200, "and back to policies")
     ids = {r["name"]: r["id"] for r in site.json("role", "list")}
     check_equal(ids["Key Vault Administrator"], "00482a5a-887f-4fb3-b363-3b7fe8e74483", "Azure's ids")
+
+
+def edit(site, *statements):
+    """The database, with the service down, by a hand that knows SQL."""
+    site.down()
+    with contextlib.closing(sqlite3.connect(os.path.join(site.dir, "kluis.db"))) as db:
+        for statement in statements:
+            check(db.execute(statement).rowcount > 0, f"the edit finds its row: {statement}")
+        db.commit()
+
+
+def test_a_foreign_hand_is_noticed(site):
+    """Rights that are written into the database itself stop the start, each kind of row and each kind of edit."""
+    api, row = principal(site, "app")
+    allow(site, "app", "get")
+    site.run("role", "assign", "--vault-name", "demo", "--principal", "app", "--role", "Key Vault Reader")
+    site.run("principal", "credential", "add", "--principal", "app", "--secret-file", os.path.join(site.dir, "two"))
+    site.wait_ready()
+    me = row["objectId"]
+    edits = {
+        "a role": f"UPDATE principal SET roles = 1 WHERE object_id = '{me}'",
+        "a principal that is enabled again": f"UPDATE principal SET disabled = 1 - disabled WHERE object_id = '{me}'",
+        "a policy with more": f"UPDATE policy SET keys = 1048575 WHERE object_id = '{me}'",
+        "a policy that was not": f"INSERT INTO policy SELECT id, '{me}', 1, 0, 0, 255 FROM vault WHERE name = 'safe'",
+        "a policy less": f"DELETE FROM policy WHERE object_id <> '{me}' AND vault_id = (SELECT id FROM vault WHERE name = 'safe')",
+        "a secret of his own": f"UPDATE credential SET hash = zeroblob(32) WHERE object_id = '{me}'",
+        "a secret without an end": f"UPDATE credential SET expires = 1 WHERE object_id = '{me}'",
+        "another role in a vault": f"UPDATE assignment SET role = '00482a5a-887f-4fb3-b363-3b7fe8e74483' WHERE object_id = '{me}'",
+        "a seal less": "DELETE FROM note WHERE name LIKE 'access-seal:%'",
+    }
+    database = os.path.join(site.dir, "kluis.db")
+    for words, statement in edits.items():
+        site.down()
+        shutil.copy(database, database + ".good")
+        edit(site, statement)
+        r = site.up(check=False)
+        check(r.returncode != 0 and "changed by a foreign hand" in r.stderr, f"{words}: {r.stderr[-300:]}")
+        check("--accept-changed-access" in r.stderr, "and the sentence says what to do")
+        shutil.copy(database + ".good", database)
+        os.unlink(database + ".good")
+        site.up()
+        site.wait_ready()
+    check_equal(by_secret(api, api.client_secret)[0], 200, "the database as it was is served")
 
 
 if __name__ == "__main__":
