@@ -60,9 +60,8 @@ static const struct kl_conf_row rows[] = {
     {.key = "state-dir",
      .type = KL_CONF_PATH,
      .offset = AT(state_dir),
-     .help =
-         "Folder where a refused PIN is remembered; by default the service's state-dir (file "
-         "token-NAME/pin-refused-LABEL-SERIAL; remove it to allow one more try)."},
+     .help = "Folder where a refused PIN is remembered; by default the service's state-dir (file "
+             "token-NAME/pin-refused-LABEL-SERIAL; remove it to allow one more try)."},
     {.key = "worker",
      .type = KL_CONF_PATH,
      .offset = AT(worker),
@@ -171,7 +170,8 @@ static const struct kl_conf_row rows[] = {
          "A file or folder that the module may read and write, with all below; repeat the line for more. "
          "Once there is a line, the module sees only these, store-dir, its own folder, and to read /usr, "
          "/etc, /opt, /proc and /sys; a device node such as /dev/tpmrm0 needs a line too. Without one it sees "
-         "what its user may see, but never the files of this service. Needs a kernel with Landlock."},
+         "what its user may see, but never the files of this service, nor what comes into being beside them "
+         "later. A single / closes nothing. Needs a kernel with Landlock (6.1 of Debian 12 has it)."},
     {.key = "syscalls",
      .type = KL_CONF_TEXT,
      .offset = AT(syscalls),

@@ -1,9 +1,9 @@
 /* A PKCS#11 module that was taken over: it passes everything on to the one named by
- * $KLUIS_NOSY_MODULE, and when it is initialised it tries what a worker must not be able to do. What
- * came of each try goes to the existing file $KLUIS_NOSY_REPORT, one line "NAME ERRNO" each, 0 for
- * success. $KLUIS_NOSY_FILES: paths parted by colons to open for reading, $KLUIS_NOSY_VICTIM: a
- * process to touch. With $KLUIS_NOSY_KEYPAD it is a token with a keypad of its own instead, on which
- * somebody types what that file holds. */
+ * $KLUIS_NOSY_MODULE, and when it is initialised it tries what a worker must not be able to do.
+ * What came of each try goes to the existing file $KLUIS_NOSY_REPORT, one line "NAME ERRNO" each, 0
+ * for success. $KLUIS_NOSY_FILES: paths parted by colons to open for reading, $KLUIS_NOSY_VICTIM: a
+ * process to touch. With $KLUIS_NOSY_KEYPAD it is a token with a keypad of its own instead, on
+ * which somebody types what that file holds. */
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -33,7 +33,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **ret);
 
 static pid_t victim(void)
 {
-    return (pid_t)atoi(getenv("KLUIS_NOSY_VICTIM"));
+    return (pid_t)strtol(getenv("KLUIS_NOSY_VICTIM"), NULL, 10);
 }
 
 static int closed(int fd)
@@ -156,15 +156,24 @@ static const struct {
     const char *name;
     int (*run)(void);
 } tries[] = {
-    {"inet", try_inet},           {"inet6", try_inet6},
-    {"raw", try_raw},             {"packet", try_packet},
-    {"unix", try_unix},           {"fork", try_fork},
-    {"spawn", try_spawn},         {"ptrace", try_ptrace},
-    {"memory", try_read_memory},  {"mem-file", try_open_memory},
-    {"signal", try_signal},       {"dumpable", try_dumpable},
-    {"core", try_core},           {"setuid", try_user},
-    {"namespace", try_namespace}, {"io_uring", try_uring},
-    {"mode", try_mode},           {"create", try_create},
+    {"inet", try_inet},
+    {"inet6", try_inet6},
+    {"raw", try_raw},
+    {"packet", try_packet},
+    {"unix", try_unix},
+    {"fork", try_fork},
+    {"spawn", try_spawn},
+    {"ptrace", try_ptrace},
+    {"memory", try_read_memory},
+    {"mem-file", try_open_memory},
+    {"signal", try_signal},
+    {"dumpable", try_dumpable},
+    {"core", try_core},
+    {"setuid", try_user},
+    {"namespace", try_namespace},
+    {"io_uring", try_uring},
+    {"mode", try_mode},
+    {"create", try_create},
     {"exec", try_exec},
 };
 

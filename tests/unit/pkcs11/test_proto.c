@@ -80,6 +80,12 @@ static void test_pkcs11_proto__the_longest_configuration_fits(void **state)
     memset(c.init_args, 'i', sizeof c.init_args - 1);
     memset(c.store_dir, 's', sizeof c.store_dir - 1);
     memset(c.state_dir, 't', sizeof c.state_dir - 1);
+    memset(c.module_sha256, 'h', sizeof c.module_sha256 - 1);
+    memset(c.user, 'e', sizeof c.user - 1);
+    memset(c.syscalls, 'y', sizeof c.syscalls - 1);
+    memset(c.files, 'f', sizeof c.files - 1);
+    memset(c.hidden, 'd', sizeof c.hidden - 1);
+    c.relogin = c.network = c.all_files = true;
     size_t n = kl_proto_put_config(frame, &c);
     assert_int_equal(kl_proto_get_config(frame, n, &back), KL_OK);
     assert_memory_equal(&back, &c, sizeof c);
@@ -95,6 +101,26 @@ static void test_pkcs11_proto__a_greeting_comes_back_as_it_was(void **state)
     assert_int_equal(back.threads, 5);
     assert_int_equal(back.caps.algs, 6);
     assert_true(back.login_tried);
+}
+
+static void test_pkcs11_proto__a_pin_and_the_wish_for_one_come_back(void **state)
+{
+    uint8_t frame[KL_PROTO_MAX];
+    char pin[KL_PIN_MAX], why[KL_ASK_MAX];
+    const uint8_t *back;
+    size_t len;
+    (void)state;
+    memset(pin, 'p', sizeof pin);
+    size_t n = kl_proto_put_pin(frame, pin, sizeof pin);
+    assert_int_equal(kl_proto_get_pin(frame, n, &back, &len), KL_OK);
+    assert_int_equal(len, sizeof pin);
+    assert_memory_equal(back, pin, len);
+    assert_int_equal(kl_proto_get_pin(frame, n - 1, &back, &len), KL_CORRUPT);
+    n = kl_proto_put_pin(frame, pin, 0);
+    assert_int_equal(kl_proto_get_pin(frame, n, &back, &len), KL_CORRUPT);
+    n = kl_proto_put_ask_pin(frame, "why");
+    assert_int_equal(kl_proto_get_ask_pin(frame, n, why), KL_OK);
+    assert_string_equal(why, "why");
 }
 
 /* Cut anywhere or with anything behind: refused. */
@@ -160,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_pkcs11_proto__the_longest_frames_fit),
         cmocka_unit_test(test_pkcs11_proto__the_longest_configuration_fits),
         cmocka_unit_test(test_pkcs11_proto__a_greeting_comes_back_as_it_was),
+        cmocka_unit_test(test_pkcs11_proto__a_pin_and_the_wish_for_one_come_back),
         cmocka_unit_test(test_pkcs11_proto__every_cut_and_every_tail_is_refused),
         cmocka_unit_test(test_pkcs11_proto__random_damage_never_leaves_the_frame),
         cmocka_unit_test(test_pkcs11_proto__text_with_a_nul_inside_is_refused),
