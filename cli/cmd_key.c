@@ -8,8 +8,8 @@ static const char *const types[] = {"RSA", "RSA-HSM", "EC", "EC-HSM", NULL};
 static const char *const sizes[] = {"2048", "3072", "4096", NULL};
 static const char *const curves[] = {"P-256", "P-384", "P-521", NULL};
 static const char *const protections[] = {"hsm", "software", NULL};
-static const char *const operations[] = {"encrypt", "decrypt",   "sign", "verify",
-                                         "wrapKey", "unwrapKey", NULL};
+static const char *const operations[] = {"encrypt", "decrypt",   "sign",   "verify",
+                                         "wrapKey", "unwrapKey", "import", NULL};
 static const char *const encryptions[] = {"RSA-OAEP-256", "RSA-OAEP", "RSA1_5", NULL};
 static const char *const signatures[] = {"RS256", "RS384", "RS512", "PS256", "PS384",
                                          "PS512", "ES256", "ES384", "ES512", NULL};
@@ -20,7 +20,9 @@ static const char *const signatures[] = {"RS256", "RS384", "RS512", "PS256", "PS
      .kind = KL_OPTION_SET,                                                                        \
      .argument = "OPERATION",                                                                      \
      .choices = operations,                                                                        \
-     .help = "What the key may be used for, several after one another."},                          \
+     .help =                                                                                       \
+         "What the key may be used for, several after one another; or import alone, for an RSA "   \
+         "key under which others are brought in."},                                                \
         {.name = "expires",                                                                        \
          .argument = "TIME",                                                                       \
          .help = "No wrap, encrypt or sign from then on; unwrap, decrypt and verify go on. "       \
@@ -54,6 +56,65 @@ static const struct kl_option create_options[] = {
      .kind = KL_OPTION_FLAG,
      .help = "Profile fixed: the key never leaves the token in any form, so it cannot be backed "
              "up either."},
+    ATTRIBUTES,
+};
+
+#define DISABLED                                                                                   \
+    {                                                                                              \
+        .name = "disabled", .kind = KL_OPTION_BOOL, .help = "Do not allow its use yet."            \
+    }
+
+static const struct kl_option attach_options[] = {
+    {.name = "vault-name", .argument = "VAULT", .required = true, .help = "The vault."},
+    {.name = "name",
+     .letter = 'n',
+     .argument = "KEY",
+     .required = true,
+     .help = "The key's name in the vault."},
+    {.name = "pkcs11-uri",
+     .argument = "URI",
+     .required = true,
+     .help = "Which private key, as pkcs11:token=LABEL;object=NAME;id=%01%02 (RFC 7512): by its "
+             "label, its id, or both. The token must be one of the vault's."},
+    {.name = "destroy-on-purge",
+     .kind = KL_OPTION_FLAG,
+     .help = "When the key is purged, destroy it on the token too. Without this, whoever made it "
+             "there destroys it."},
+    DISABLED,
+    ATTRIBUTES,
+};
+
+static const struct kl_option import_options[] = {
+    KL_OPT_VAULT_NAME,
+    KL_OPT_KEY_NAME,
+    KL_OPT_KEY_ID,
+    {.name = "pem-file",
+     .argument = "FILE",
+     .help = "The private key in PEM, RSA or EC.",
+     .complete = KL_COMPLETE_FILE},
+    {.name = "pem-password-file",
+     .argument = "FILE",
+     .help = "Holds the password of an encrypted PEM file. Never an argument: those are visible to "
+             "every user of the host.",
+     .complete = KL_COMPLETE_FILE},
+    {.name = "byok-file",
+     .argument = "FILE",
+     .help = "The key in Key Vault's BYOK form: wrapped under a key of this vault that was made "
+             "with --ops import.",
+     .complete = KL_COMPLETE_FILE},
+    {.name = "kty",
+     .argument = "TYPE",
+     .choices = types,
+     .help = "What is in a BYOK file. RSA without it. A PEM file says it itself."},
+    {.name = "protection",
+     .letter = 'p',
+     .argument = "WORD",
+     .choices = protections,
+     .help = "az's word: hsm makes the type -HSM. The key lives on the token either way."},
+    {.name = "no-backup",
+     .kind = KL_OPTION_FLAG,
+     .help = "Profile fixed: the key cannot be backed up from the token either."},
+    DISABLED,
     ATTRIBUTES,
 };
 
@@ -191,6 +252,27 @@ static const struct kl_command commands[] = {
      .example = "kluis key create --vault-name prod --name backup-kek --ops wrapKey unwrapKey\n"
                 "kluis key create --vault-name prod --name archive --size 4096 --no-backup\n"
                 "kluis key create --vault-name prod --name signer --kty EC --curve P-384"},
+    {ROW("attach", kl_key_attach, attach_options),
+     .summary = "serve a key that was made on the token by somebody else",
+     .text = "Serve a private key that the HSM's own people made on the vault's token. Nothing on "
+             "the token is changed. The key must be sensitive and not extractable, RSA of 2048 to "
+             "4096 bits or EC on P-256, P-384 or P-521, and prove itself by a round trip; the same "
+             "key is not served twice. From then on it is a key like others, of profile fixed.\n\n"
+             "Purging it leaves it on the token, unless --destroy-on-purge. Needs the role "
+             "administrator and the permission import.",
+     .example = "kluis key attach --vault-name prod --name master \\\n"
+                "    --pkcs11-uri 'pkcs11:token=production;object=master-2026'"},
+    {ROW("import", kl_key_import, import_options),
+     .summary = "bring a key from outside onto the token",
+     .text = "Bring a private key onto the vault's token, from a PEM file or from a BYOK file that "
+             "was wrapped for this vault. 'kluis key show' says of such a key that it came from "
+             "outside: whoever had the file has the key, however well the token keeps it. Prefer "
+             "a key made here.\n\nFor BYOK, make a key with --ops import, hand its public half "
+             "('kluis key show') to the other side's tool, and import what that makes. Needs the "
+             "permission import.",
+     .example = "kluis key import --vault-name prod --name old-kek --pem-file old-kek.pem\n"
+                "kluis key create --vault-name prod --name exchange --kty RSA-HSM --ops import\n"
+                "kluis key import --vault-name prod --name brought --byok-file key.byok"},
     {ROW("show", kl_key_show, version_options), .summary = "show a key",
      .text = "Show a key's newest version, or the one that --version names. The profile says "
              "whether it can be backed up (domain-backed) or not (fixed).",

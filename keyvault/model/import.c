@@ -7,8 +7,9 @@
 #include <openssl/x509.h>
 #include <string.h>
 
-#define CKM_RSA_AES_KEY_WRAP 0x1054UL /* PKCS#11 3.0; what a token says that unwrapped it inside   \
-                                       */
+#define CKM_RSA_AES_KEY_WRAP                                                                       \
+    0x1054UL /* PKCS#11 3.0; what a token says that unwrapped it inside                            \
+              */
 
 KL_AUTO_DEFINE(public_key, EVP_PKEY, EVP_PKEY_free);
 
@@ -43,7 +44,7 @@ static enum kl_code check_name(const char *name, struct kl_err *err)
 }
 
 /* One private key under two names would be two lives of one thing: deleted here, it works there. */
-static enum kl_code must_be_new(struct kl_model *m, const struct kl_version_row *row,
+static enum kl_code must_be_new(struct kl_model *m, const struct kl_version_row *row, bool own_id,
                                 struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
@@ -53,7 +54,7 @@ static enum kl_code must_be_new(struct kl_model *m, const struct kl_version_row 
         return code;
     code = kl_store_one(t, KL_Q_TOKEN_KEY_BY_HASH,
                         KL_ARGS(KL_ARG_BYTES(row->spki_hash, sizeof row->spki_hash)), &there, NULL);
-    if (code == KL_NOT_FOUND)
+    if (code == KL_NOT_FOUND && !own_id) /* an id of ours stands in the row that is being made */
         code = kl_store_one(
             t, KL_Q_TOKEN_KEY_BY_ID,
             KL_ARGS(KL_ARG_TEXT(row->token), KL_ARG_BYTES(row->token_key, sizeof row->token_key)),
@@ -88,7 +89,7 @@ static enum kl_code ask_homes(const struct kl_vault *v, const char *uri, struct 
             continue;
         enum kl_code code = kl_token_call(v->homes[i].token, &req, &answer, NULL, &e);
         if (code == KL_OK && ret->token != NULL)
-            return kl_fail(err, KL_TOKEN_AMBIGUOUS, "uri",
+            return kl_fail(err, KL_BAD_INPUT, "uri",
                            "tokens %s and %s both have the key: let the URI say token=",
                            ret->token->name, v->homes[i].token_name);
         if (code == KL_OK)
@@ -148,7 +149,7 @@ enum kl_code kl_key_attach(struct kl_model *m, struct kl_vault *v, const char *n
     if (code == KL_OK)
         code = fill_attached(how, &f, &row, err);
     if (code == KL_OK)
-        code = must_be_new(m, &row, err);
+        code = must_be_new(m, &row, false, err);
     if (code == KL_OK) {
         struct kl_birth b = {.m = m,
                              .vault_id = v->id,
@@ -202,7 +203,7 @@ static enum kl_code finish(struct kl_birth *b, const struct kl_key_import *how,
         return code;
     code = bring_in(b, how, spec, &spki, err);
     if (code == KL_OK)
-        code = must_be_new(b->m, &b->rows[0], err);
+        code = must_be_new(b->m, &b->rows[0], true, err);
     if (code != KL_OK) {
         kl_birth_undo(b);
         return code;

@@ -142,7 +142,7 @@ static enum kl_code find_one(struct kl_session *s, P11KitUri *uri, CK_OBJECT_HAN
     if (found == 0)
         return kl_fail(err, KL_NOT_FOUND, "C_FindObjects", "the token has no such private key");
     if (found > 1)
-        return kl_fail(err, KL_TOKEN_AMBIGUOUS, "C_FindObjects",
+        return kl_fail(err, KL_BAD_INPUT, "C_FindObjects",
                        "several private keys of the token fit the URI: let it say id= and object=");
     *ret = handles[0];
     return KL_OK;
@@ -167,13 +167,13 @@ static enum kl_code check_kept(struct kl_session *s, CK_OBJECT_HANDLE private,
     if (rv != CKR_OK)
         return kl_recover_fault(s, rv, "C_GetAttributeValue", err);
     if (rows[0].is != CK_TRUE)
-        return kl_fail(err, KL_TOKEN_UNSUPPORTED, "CKA_SENSITIVE",
+        return kl_fail(err, KL_BAD_INPUT, "CKA_SENSITIVE",
                        "the key is not SENSITIVE: its value can be read off the token");
     if (rows[1].is != CK_FALSE)
-        return kl_fail(err, KL_TOKEN_UNSUPPORTED, "CKA_EXTRACTABLE",
+        return kl_fail(err, KL_BAD_INPUT, "CKA_EXTRACTABLE",
                        "the key is EXTRACTABLE: it can be taken off the token wrapped");
     if (rows[4].is == CK_TRUE)
-        return kl_fail(err, KL_TOKEN_UNSUPPORTED, "CKA_ALWAYS_AUTHENTICATE",
+        return kl_fail(err, KL_BAD_INPUT, "CKA_ALWAYS_AUTHENTICATE",
                        "the key wants a PIN for each use, which a service cannot give");
     ret->always_kept = rows[2].is == CK_TRUE && rows[3].is == CK_TRUE;
     return KL_OK;
@@ -182,12 +182,12 @@ static enum kl_code check_kept(struct kl_session *s, CK_OBJECT_HANDLE private,
 static enum kl_code check_strength(const struct kl_key *key, struct kl_err *err)
 {
     if (key->spki_len == 0)
-        return kl_fail(err, KL_TOKEN_UNSUPPORTED, "C_GetAttributeValue",
+        return kl_fail(err, KL_BAD_INPUT, "C_GetAttributeValue",
                        "the token does not show the public half, or it is no RSA or EC key (P-256, "
                        "P-384, P-521) that is served");
     if (key->type == KL_KEY_RSA &&
         (key->size_bytes < 256 || key->size_bytes > 512 || (key->modulus[0] & 0x80) == 0))
-        return kl_fail(err, KL_TOKEN_UNSUPPORTED, "CKA_MODULUS",
+        return kl_fail(err, KL_BAD_INPUT, "CKA_MODULUS",
                        "RSA keys of 2048 to 4096 bits are served, this one has %zu",
                        8 * key->size_bytes);
     return KL_OK;
@@ -199,7 +199,7 @@ static enum kl_code bind(struct kl_session *s, CK_OBJECT_HANDLE private, struct 
     uint8_t alias[KL_KEY_ID_LEN], real[64];
     CK_ATTRIBUTE id = KL_ATTR(CKA_ID, real, sizeof real);
     if (!kl_foreign_alias(s, private, alias))
-        return kl_fail(err, KL_TOKEN_UNSUPPORTED, "C_GetAttributeValue",
+        return kl_fail(err, KL_BAD_INPUT, "C_GetAttributeValue",
                        "the key has neither a CKA_ID nor a label to find it by");
     CK_RV rv = kl_attr_read(kl_f(s), s->handle, private, &id, 1);
     bool foreign = rv != CKR_OK || !kl_attr_has(&id, KL_KEY_ID_LEN);

@@ -275,7 +275,8 @@ static enum kl_code domain_keys(struct fake *f, const struct kl_token_request *r
     return f->caps.domain_wrap != 0 ? kl_secret_append(out, &row, sizeof row) : KL_OK;
 }
 
-static enum kl_code reseal(struct fake *f, const struct kl_token_request *req, struct kl_secret *out)
+static enum kl_code reseal(struct fake *f, const struct kl_token_request *req,
+                           struct kl_secret *out)
 {
     (void)f;
     return kl_secret_append(out, req->input, req->input_len);
@@ -366,6 +367,7 @@ static enum kl_code (*const calls[KL_CALL_COUNT])(struct fake *, const struct kl
     [KL_CALL_RANDOM] = random_bytes, [KL_CALL_MAC] = mac,         [KL_CALL_FIND] = find,
     [KL_CALL_GENERATE] = generate,   [KL_CALL_DESTROY] = destroy, [KL_CALL_WRAP] = wrap_key,
     [KL_CALL_UNWRAP] = unwrap_key,   [KL_CALL_LIST] = list,       [KL_CALL_CANARY] = canary,
+    [KL_CALL_DOMAIN] = domain_keys,  [KL_CALL_RESEAL] = reseal,
 };
 
 static void answer(struct fake *f, struct waiting *w)
@@ -474,7 +476,7 @@ static void close_fake(struct kl_token *t)
 struct kl_token *fake_token_new(const char *name, const char *domain)
 {
     static const struct kl_token_ops ops = {
-        .submit = submit, .status = status, .close = close_fake};
+        .submit = submit, .status = status, .close = close_fake, .login = NULL};
     struct fake *f = calloc(1, sizeof *f);
     if (f == NULL)
         return NULL;
