@@ -317,7 +317,7 @@ static size_t arguments(const struct kl_query *query)
 static void test_keyvault_store__every_query_runs(void **state)
 {
     (void)state;
-    struct kl_store_value ones[9];
+    struct kl_store_value ones[16];
     for (size_t i = 0; i < KL_COUNT(ones); i++)
         ones[i] = KL_ARG_INT(1);
     for (size_t q = 0; q < KL_Q_COUNT; q++) {

@@ -1,5 +1,7 @@
 /* SQLite's own dangers: a full disk, a failing disk, a foreign or newer file, loose permissions.
  * The disk fails inside of SQLite: a VFS in front of the usual one refuses writes or syncs. */
+#include "keyvault/store/columns.h"
+#include "keyvault/store/sqlite_schema.h"
 #include "keyvault/store/store.h"
 
 #include <errno.h>
@@ -268,6 +270,63 @@ static void test_keyvault_store_sqlite__newer_schema(void **state)
     assert_code(KL_CONFIG, kl_store_open(NULL, place, &s, &err));
 }
 
+static void run_sql(sqlite3 *db, const char *sql)
+{
+    assert_int_equal(SQLITE_OK, sqlite3_exec(db, sql, NULL, NULL, NULL));
+}
+
+/* A database of before there were other kinds than keys. */
+static void test_keyvault_store_sqlite__first_schema(void **state)
+{
+    (void)state;
+    struct kl_store *s;
+    struct kl_object_row object;
+    sqlite3 *db;
+    assert_int_equal(SQLITE_OK, sqlite3_open(place, &db));
+    run_sql(db, kl_sqlite_migrations[0]);
+    run_sql(db, "INSERT INTO object VALUES (7, 'v', 'n', 'N', 1, 0, 0, 0, 0, zeroblob(32))");
+    run_sql(db, "PRAGMA user_version = 1");
+    (void)sqlite3_close(db);
+    assert_ok(kl_store_open(NULL, place, &s, &err));
+    KL_AUTO(store_session) t = NULL;
+    assert_ok(kl_store_begin(s, false, &t, &err));
+    assert_ok(kl_store_one(t, KL_Q_OBJECT_BY_NAME,
+                           KL_ARGS(KL_ARG_TEXT("v"), KL_ARG_INT(0), KL_ARG_TEXT("N")), &object,
+                           &err));
+    assert_int_equal(7, object.id);
+    assert_int_equal(0, object.managed);
+    kl_store_end(kl_take(t));
+    kl_store_close(s);
+}
+
+/* What grows with the number of secrets is looked up, never searched or sorted. */
+static void test_keyvault_store_sqlite__plans(void **state)
+{
+    static const enum kl_store_query queries[] = {
+        KL_Q_OBJECT_BY_NAME,     KL_Q_OBJECTS_PAGE,      KL_Q_SECRET_GET,      KL_Q_SECRET_NEWEST,
+        KL_Q_SECRET_ITEM_NEWEST, KL_Q_SECRET_ITEMS_PAGE, KL_Q_SECRETS_OF,      KL_Q_SECRETS_DELETE,
+        KL_Q_SECRET_SET,         KL_Q_VAULT_KEY_BY_ID,   KL_Q_VAULT_KEY_NEWEST};
+    (void)state;
+    struct kl_store *s;
+    sqlite3 *db;
+    assert_ok(kl_store_open(NULL, place, &s, &err));
+    kl_store_close(s);
+    assert_int_equal(SQLITE_OK, sqlite3_open(place, &db));
+    for (size_t i = 0; i < KL_COUNT(queries); i++) {
+        struct kl_buf sql = KL_BUF_INIT(8192);
+        sqlite3_stmt *plan;
+        kl_buf_puts(&sql, "EXPLAIN QUERY PLAN ");
+        kl_query_sql(&kl_store_queries[queries[i]], &sql);
+        assert_int_equal(SQLITE_OK, sqlite3_prepare_v2(db, kl_buf_text(&sql), -1, &plan, NULL));
+        while (sqlite3_step(plan) == SQLITE_ROW)
+            assert_ptr_equal(strstr((const char *)sqlite3_column_text(plan, 3), "SEARCH"),
+                             sqlite3_column_text(plan, 3));
+        (void)sqlite3_finalize(plan);
+        kl_buf_done(&sql);
+    }
+    (void)sqlite3_close(db);
+}
+
 static void test_keyvault_store_sqlite__wrong_values(void **state)
 {
     (void)state;
@@ -280,7 +339,7 @@ static void test_keyvault_store_sqlite__wrong_values(void **state)
     assert_int_equal(SQLITE_OK,
                      sqlite3_exec(db,
                                   "INSERT INTO object VALUES (1, 'v', 'n', 'N', 3, 0, 0, 0, 0, "
-                                  "x'00')",
+                                  "x'00', 0, 0)",
                                   NULL, NULL, NULL));
     (void)sqlite3_close(db);
     struct kl_store_session *t;
@@ -332,6 +391,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(test_keyvault_store_sqlite__##name, begin, end)
         CASE(full_disk),    CASE(failing_write), CASE(failing_sync), CASE(private_file),
         CASE(foreign_file), CASE(newer_schema),  CASE(wrong_values), CASE(killed_writer),
+        CASE(first_schema), CASE(plans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
