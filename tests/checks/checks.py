@@ -54,6 +54,11 @@ WORDS = [
 ]
 
 
+# Code asks what a token does, or for a flag of the one table of quirks; help texts and comments may say where something was seen.
+VENDORS = re.compile(r"soft_?hsm|opencryptoki|softtok|softokn|\bnss|nshield|luna|yubi|utimaco|thales|cloudhsm|nethsm|kryoptic|wolfp|tpm2|opensc|safenet", re.I)
+MAY_NAME_VENDORS = {"pkcs11/worker/quirk.c", "pkcs11/token_conf.c"}
+
+
 def walk(root, folders, endings):
     """Relative paths of all files below the folders whose names end so."""
     for folder in folders:
@@ -184,6 +189,15 @@ def check_banned(root):
                     yield f"{path}:{n}: {m.group(1)}: {why[m.group(1)]}"
 
 
+def check_vendors(root):
+    for path in walk(root, ["base", "pkcs11", "keyvault", "wrap"], (".c", ".h")):
+        code = re.sub(r"/\*.*?\*/|//[^\n]*", lambda m: re.sub(r"[^\n]", " ", m.group(0)), read(root, path), flags=re.S)
+        for n, line in enumerate(code.splitlines(), 1):
+            m = VENDORS.search(line)
+            if m and path not in MAY_NAME_VENDORS:
+                yield f"{path}:{n}: {m.group(0)}: a vendor's name; what is special about its tokens is a row of pkcs11/worker/quirk.c"
+
+
 def check_words(root):
     endings = (".c", ".h", ".md", ".txt", ".cmake", ".sh", ".py", ".js", ".json", ".conf", ".service")
     top = [name for name in sorted(os.listdir(root)) if os.path.isfile(os.path.join(root, name)) and name.endswith(endings)]
@@ -217,6 +231,7 @@ CHECKS = {
     "format": check_format,
     "functions": check_functions,
     "banned": check_banned,
+    "vendors": check_vendors,
     "words": check_words,
     "shell": check_shell,
 }

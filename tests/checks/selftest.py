@@ -39,6 +39,10 @@ FAULTS = {
         ("cli/a.c", "int f(void)\n{\n    return system (0);\n}\n", "system"),
         ("tests/unit/a.c", "int f(char *a)\n{\n    return atoi(a);\n}\n", "atoi"),
     ],
+    "vendors": [
+        ("pkcs11/worker/a.c", 'bool f(const char *m)\n{\n    return strcmp(m, "SoftHSM v2") == 0;\n}\n', "SoftHSM"),
+        ("keyvault/a.c", "static bool is_luna;\n", "luna"),
+    ],
     "shell": [("conf/x", "#!/usr/bin/env bash\nrm $1/a\n", "SC2086"), ("tests/a.sh", "if then\n", "SC10")],
     "words": [
         ("base/a.c", "/* TO" "DO: later */\n", "without an owner"),
