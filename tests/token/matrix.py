@@ -348,6 +348,15 @@ def set_deadlines(site):
         f.write(f"deadline = {DEADLINE_S}s\n")
 
 
+def confine(site):
+    """From a trial, in which the module may do what it likes with files and network, to the defaults of a configuration."""
+    path = os.path.join(site.dir, "kluis.conf")
+    with open(path, encoding="utf-8") as f:
+        lines = [line for line in f if not line.startswith(("network = ", "files = "))]
+    with open(path, "w", encoding="utf-8") as f:
+        f.writelines(lines)
+
+
 def steps(token, site, row):
     api = kluis.Api(site)
     yield "capabilities", lambda: see_capabilities(site, row)
@@ -360,7 +369,7 @@ def steps(token, site, row):
     yield "worker killed", lambda: kill_worker(site, api, key)
     yield "backup", lambda: back_up(api, row, create(api, "saved"))
     yield "domain key", lambda: ask_for_a_domain_key(token, site, row)
-    yield "reopened", lambda: (set_deadlines(site), reopen(site, key), api.close())
+    yield "reopened", lambda: (set_deadlines(site), confine(site), reopen(site, key), api.close())
     if token.can_vanish:
         yield "away and back", lambda: leave_and_return(token, site, api, key)
     if hasattr(token, "hang"):
