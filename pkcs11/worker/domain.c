@@ -288,7 +288,7 @@ enum kl_code kl_domain_unwrap(struct kl_session *s, const struct kl_token_reques
                               CK_OBJECT_HANDLE *ret_private, CK_OBJECT_HANDLE *ret_public,
                               struct kl_err *err)
 {
-    struct blob b;
+    struct blob b = {0};
     struct kl_domain_key domain;
     enum kl_code code = split_blob(req, &b, err);
     if (code == KL_OK)
@@ -329,7 +329,7 @@ enum kl_code kl_domain_reseal(struct kl_session *s, const struct kl_token_reques
                               uint8_t *out, size_t *ret_len, uint64_t *ret_mechanism,
                               struct kl_err *err)
 {
-    struct blob b;
+    struct blob b = {0};
     struct kl_domain_key from, to;
     CK_ULONG n = 0;
     enum kl_code code = split_blob(req, &b, err);
