@@ -169,7 +169,7 @@ static enum kl_code read_secret(struct reading *r, const char *name, const char 
                                 struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     char id[KL_VERSION_LEN + 1];
     kl_vault_secret_lower(version, id);
     r->object = &object;
