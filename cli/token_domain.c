@@ -237,7 +237,7 @@ static enum kl_code check_unneeded(struct kl_cmd *cmd, const char *id, struct kl
     if (code == KL_OK && needed > 0)
         return kl_fail(
             err, KL_CONFLICT, NULL,
-            "%lld keys have their newest backup under this domain key: bring it over with "
+            "%lld keys or secrets have their newest backup under this domain key: bring it over with "
             "'kluis token domain-key reseal', or back them up again, or say --force",
             (long long)needed);
     return code;

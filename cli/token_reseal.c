@@ -7,7 +7,6 @@
 #include "cli/target.h"
 #include "cli/value.h"
 
-#include <errno.h>
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,7 +129,10 @@ enum kl_code kl_token_reseal(struct kl_cmd *cmd, const char *const *paths, size_
     walking = &r;
     for (size_t i = 0; i < count; i++)
         if (nftw(paths[i], visit, 16, FTW_PHYS) != 0) {
-            kl_cmd_say("%s: %s", paths[i], strerror(errno));
+            struct kl_err why;
+
+            (void)kl_fail_errno(&why, "nftw", "%s cannot be read", paths[i]);
+            kl_cmd_say("%s", why.text);
             r.failed++;
         }
     code = kl_out_list(cmd, rows, columns, KL_COUNT(columns), err);

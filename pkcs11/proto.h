@@ -3,8 +3,9 @@
  *
  * The client sends one CONFIG frame on lane 1, then REQUEST frames on both lanes. The worker sends
  * on lane 1 a PROGRESS frame before each step of its start, and one HELLO frame when it is up or
- * knows that it cannot come up; then REPLY frames, in any order, on the lane of their request. Pure functions, no state. Whoever decodes trusts
- * nothing: anything that does not fit exactly is KL_CORRUPT, and the other side is ended.
+ * knows that it cannot come up; then REPLY frames, in any order, on the lane of their request. Pure
+ * functions, no state. Whoever decodes trusts nothing: anything that does not fit exactly is
+ * KL_CORRUPT, and the other side is ended.
  */
 #ifndef KL_PKCS11_PROTO_H
 #define KL_PKCS11_PROTO_H
@@ -62,10 +63,10 @@ struct kl_worker_config {
     bool all_files;         /* `files` was not given: everything but `hidden` */
     char module_sha256[65]; /* lower-case hex */
     char user[64];
-    char syscalls[512];     /* names parted by spaces, allowed beyond the list */
-    char files[2048];       /* paths parted by newlines: what the module may use */
-    char hidden[6144];      /* the same: files of the service, and what stands beside them with
-                               more letters in the name (journals) */
+    char syscalls[512]; /* names parted by spaces, allowed beyond the list */
+    char files[2048];   /* paths parted by newlines: what the module may use */
+    char hidden[6144];  /* the same: files of the service, and what stands beside them with
+                           more letters in the name (journals) */
 };
 
 /** The worker's first word. */

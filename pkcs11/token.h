@@ -85,14 +85,14 @@ enum kl_token_call {
                        whose result is known; out = one byte, 0 when the token has no key to try it
                        with. KL_TOKEN_UNAVAILABLE: the token is ill, its worker is replaced */
     KL_CALL_ATTACH, /* input = RFC 7512 URI of a private key that somebody else made; nothing on the
-                       token changes. out = struct kl_token_attached, then SPKI DER, after a round trip.
-                       KL_NOT_FOUND: no such key, or the URI is another token's.
-                       KL_BAD_INPUT: several fit, or no key to be served, or not kept safe enough */
+                       token changes. out = struct kl_token_attached, then SPKI DER, after a round
+                       trip. KL_NOT_FOUND: no such key, or the URI is another token's. KL_BAD_INPUT:
+                       several fit, or no key to be served, or not kept safe enough */
     KL_CALL_IMPORT, /* spec (bits 0, curve none = whatever it is), key.id (the new CKA_ID), input =
                        PKCS#8 DER; or, with wrapping.id, RSA-OAEP of an AES key under that key, then
                        the PKCS#8 under AES-KWP (CKM_RSA_AES_KEY_WRAP). out = SPKI DER, checked as
-                       UNWRAP; reply.mechanism = CKM_RSA_AES_KEY_WRAP when the token itself unwrapped
-                       it. KL_BAD_INPUT: no such key inside */
+                       UNWRAP; reply.mechanism = CKM_RSA_AES_KEY_WRAP when the token itself
+                       unwrapped it. KL_BAD_INPUT: no such key inside */
     KL_CALL_COUNT
 };
 

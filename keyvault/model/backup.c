@@ -47,7 +47,7 @@ static enum kl_code read_copy(struct kl_model *m, struct kl_vault *v, const char
                               struct copy *c, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     if (!kl_name_valid(name))
         return kl_key_missing(err, name);
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
@@ -141,7 +141,7 @@ enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *n
     if (code == KL_OK)
         code = put_blob(&blob, token, v, c, &domain, err);
     if (code == KL_OK)
-        code = kl_backup_note(m, v, c->versions[0]->name, &domain,
+        code = kl_backup_note(m, v, KL_KIND_KEY, c->versions[0]->name, &domain,
                               (const uint8_t *)blob.bytes + blob.len - KL_BACKUP_MAC_LEN, err);
     if (code == KL_OK) {
         kl_buf_put(ret, blob.bytes, blob.len);

@@ -14,6 +14,12 @@ enum kl_code kl_backup_open(struct kl_model *m, struct kl_vault *v, const void *
                             struct kl_backup *ret, struct kl_seal_domain *ret_domain,
                             struct kl_token **ret_token, struct kl_err *err) KL_MUST_USE;
 
+/** May a backup of that subscription and geography come into this vault? Its row's MAC is checked
+ * as well. KL_BACKUP_SCOPE, KL_CORRUPT. */
+enum kl_code kl_backup_check_scope(struct kl_model *m, const struct kl_vault *v,
+                                   const char *subscription, const char *geography,
+                                   struct kl_err *err) KL_MUST_USE;
+
 /** What the token is asked to unwrap a version: KL_CALL_UNWRAP (then set key.id and label) or
  * KL_CALL_RESEAL. Points into the blob. */
 void kl_backup_unwrap_request(const struct kl_backup_version *from, enum kl_token_call call,
@@ -25,8 +31,8 @@ enum kl_code kl_backup_finish(struct kl_buf *out, struct kl_token *token,
 
 /** Note that the newest backup of this key is the blob with this seal, under this domain; on disk
  * when it returns. */
-enum kl_code kl_backup_note(struct kl_model *m, const struct kl_vault *v, const char *name,
-                            const struct kl_seal_domain *domain,
+enum kl_code kl_backup_note(struct kl_model *m, const struct kl_vault *v, int64_t kind,
+                            const char *name, const struct kl_seal_domain *domain,
                             const uint8_t seal[static KL_BACKUP_MAC_LEN],
                             struct kl_err *err) KL_MUST_USE;
 

@@ -35,6 +35,13 @@ void kl_backup_put_head(struct kl_buf *out, const uint8_t domain[static KL_BACKU
                         const struct kl_vault *v, const char *name, size_t versions);
 void kl_backup_put_version(struct kl_buf *out, const struct kl_key_version *k, uint64_t mechanism,
                            const void *wrapped, size_t n);
+/** Begin a copy of a decoded blob under another domain: all up to the first version's wrapped key.
+ */
+void kl_backup_copy_head(struct kl_buf *out, const struct kl_backup *b,
+                         const uint8_t domain[static KL_BACKUP_DOMAIN_LEN]);
+/** Go on with version i's key as it is wrapped now, and all up to the next one's. */
+void kl_backup_copy_version(struct kl_buf *out, const struct kl_backup *b, size_t i,
+                            uint64_t mechanism, const void *wrapped, size_t n);
 /** Fill in the total length, once all but the MAC is there. */
 void kl_backup_put_length(struct kl_buf *out);
 

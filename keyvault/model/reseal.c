@@ -8,8 +8,8 @@
 
 #define HEX(n) (2 * (n) + 1)
 
-enum kl_code kl_backup_note(struct kl_model *m, const struct kl_vault *v, const char *name,
-                            const struct kl_seal_domain *domain,
+enum kl_code kl_backup_note(struct kl_model *m, const struct kl_vault *v, int64_t kind,
+                            const char *name, const struct kl_seal_domain *domain,
                             const uint8_t seal[static KL_BACKUP_MAC_LEN], struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
@@ -19,12 +19,11 @@ enum kl_code kl_backup_note(struct kl_model *m, const struct kl_vault *v, const 
     kl_hex(seal, KL_BACKUP_MAC_LEN, mark);
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
-        code =
-            kl_store_run(t, KL_Q_BACKUP_NOTE,
-                         KL_ARGS(KL_ARG_TEXT(v->id), KL_ARG_INT(KL_KIND_KEY), KL_ARG_TEXT(folded),
-                                 KL_ARG_TEXT(name), KL_ARG_INT(kl_clock_unix_ms() / 1000),
-                                 KL_ARG_TEXT(under), KL_ARG_TEXT(mark)),
-                         NULL, err);
+        code = kl_store_run(t, KL_Q_BACKUP_NOTE,
+                            KL_ARGS(KL_ARG_TEXT(v->id), KL_ARG_INT(kind), KL_ARG_TEXT(folded),
+                                    KL_ARG_TEXT(name), KL_ARG_INT(kl_clock_unix_ms() / 1000),
+                                    KL_ARG_TEXT(under), KL_ARG_TEXT(mark)),
+                            NULL, err);
     return code == KL_OK ? kl_store_commit(t, err) : code;
 }
 

@@ -138,7 +138,7 @@ static enum kl_code count_versions(struct kl_store_session *t, int64_t object, i
 static enum kl_code read_all(struct copying *c, const char *name, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     int64_t count = 0;
     c->object = &object;
     c->wanted = 0;
@@ -163,7 +163,7 @@ static enum kl_code read_all(struct copying *c, const char *name, struct kl_err 
 }
 
 static enum kl_code put_blob(struct kl_buf *out, struct kl_token *token, struct kl_secret *content,
-                             struct kl_err *err)
+                             struct kl_seal_domain *ret_domain, struct kl_err *err)
 {
     struct kl_seal_domain domain;
     uint8_t salt[SALT_LEN], key[KL_SEALED_KEY_LEN], head[HEAD_LEN] = {0};
@@ -187,6 +187,7 @@ static enum kl_code put_blob(struct kl_buf *out, struct kl_token *token, struct 
     kl_wipe(key, sizeof key);
     if (code == KL_OK && kl_buf_failed(out))
         code = kl_fail(err, KL_TOO_BIG, "backup", "the backup is too big");
+    *ret_domain = domain;
     return code;
 }
 
@@ -211,7 +212,12 @@ enum kl_code kl_vault_secret_backup(struct kl_model *m, struct kl_vault *v, cons
     kl_vault_key_unref(c.key);
     if (code == KL_OK)
         code = kl_model_token_named(m, v->token_name, &token, err);
-    return code == KL_OK ? put_blob(ret, token, content, err) : code;
+    struct kl_seal_domain domain;
+    if (code == KL_OK)
+        code = put_blob(ret, token, content, &domain, err);
+    return code == KL_OK ? kl_backup_note(m, v, KL_KIND_SECRET, name, &domain,
+                                          (uint8_t *)ret->bytes + ret->len - KL_BACKUP_MAC_LEN, err)
+                         : code;
 }
 
 /* --- restore --- */

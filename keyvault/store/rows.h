@@ -9,13 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KL_ROW_UUID  37  /* a UUID and its NUL */
-#define KL_ROW_NAME  128 /* names and labels, with their NUL */
-#define KL_ROW_MAC   32
-#define KL_ROW_ID    16
-#define KL_ROW_HASH  32
-#define KL_ROW_VNAME 25
-#define KL_ROW_HOMES 512
+#define KL_ROW_UUID   37  /* a UUID and its NUL */
+#define KL_ROW_NAME   128 /* names and labels, with their NUL */
+#define KL_ROW_MAC    32
+#define KL_ROW_ID     16
+#define KL_ROW_HASH   32
+#define KL_ROW_VNAME  25
+#define KL_ROW_HOMES  512
 #define KL_ROW_ISSUER 64
 
 struct kl_store_bytes {
@@ -34,10 +34,10 @@ struct kl_vault_row {
     int64_t deleted_at, purge_at; /* unix seconds, 0 = not deleted */
     int64_t deleted_elapsed;      /* trusted clock's count at the deletion */
     int64_t rbac;                 /* role assignments decide instead of policies */
-    char homes[KL_ROW_HOMES];     /* names of tokens for new keys, in order, by commas; "" = `token` */
-    const char *tags;             /* JSON or NULL */
-    const char *origins;          /* one "host:port" a line */
-    uint8_t mac[KL_ROW_MAC];      /* zeros = none */
+    char homes[KL_ROW_HOMES]; /* names of tokens for new keys, in order, by commas; "" = `token` */
+    const char *tags;         /* JSON or NULL */
+    const char *origins;      /* one "host:port" a line */
+    uint8_t mac[KL_ROW_MAC];  /* zeros = none */
 };
 
 struct kl_policy_row {
@@ -176,148 +176,149 @@ struct kl_number_row {
  * 4 (purged). `$n` are the arguments of kl_store_select and kl_store_run, in order of first use.
  * SELECT: columns and table come from the row type. INSERT: all columns but those that the store
  * gives; answers the given number. RAW: as written. */
-#define KL_STORE_QUERIES(X)                                                                        \
-    X(KL_Q_VAULT_IDS_SHOWN, id, RAW, "SELECT id FROM vault WHERE state IN (1, 2) ORDER BY folded") \
-    X(KL_Q_VAULT_IDS_LIVE, id, RAW, "SELECT id FROM vault WHERE state < 4 ORDER BY folded")        \
-    X(KL_Q_VAULT_IDS_EVER, id, RAW, "SELECT id FROM vault ORDER BY folded")                        \
-    X(KL_Q_VAULT_IDS_DUE, id, RAW,                                                                 \
-      "SELECT id FROM vault WHERE state = 2 AND purge_at <= $1 ORDER BY folded")                   \
-    X(KL_Q_VAULT_IDS_PURGING, id, RAW, "SELECT id FROM vault WHERE state = 3 ORDER BY folded")     \
-    X(KL_Q_VAULT_BY_ID, vault, SELECT, "WHERE id = $1")                                            \
-    X(KL_Q_VAULT_BY_NAME, vault, SELECT, "WHERE folded = $1 AND state < 4")                        \
-    X(KL_Q_VAULT_INSERT, vault, INSERT, "")                                                        \
-    X(KL_Q_VAULT_SET, none, RAW,                                                                   \
-      "UPDATE vault SET state = $1, purge_protection = $2, updated = $3, deleted_at = $4, "        \
-      "purge_at = $5, deleted_elapsed = $6, tags = $7, mac = $8, rbac = $9 WHERE id = $10")                    \
-    X(KL_Q_POLICIES_OF, policy, SELECT, "WHERE vault_id = $1 ORDER BY object_id")                  \
-    X(KL_Q_POLICY_PUT, policy, INSERT,                                                             \
-      "ON CONFLICT (vault_id, object_id) DO UPDATE SET keys = excluded.keys, "                     \
-      "secrets = excluded.secrets, certificates = excluded.certificates, vault = excluded.vault")  \
-    X(KL_Q_POLICY_DELETE, none, RAW, "DELETE FROM policy WHERE vault_id = $1 AND object_id = $2")  \
-    X(KL_Q_POLICIES_DELETE_VAULT, none, RAW, "DELETE FROM policy WHERE vault_id = $1")             \
-    X(KL_Q_POLICIES_DELETE_PRINCIPAL, none, RAW, "DELETE FROM policy WHERE object_id = $1")        \
-    X(KL_Q_ASSIGNMENTS_OF, assignment, SELECT, "WHERE vault_id = $1 ORDER BY object_id, id")       \
-    X(KL_Q_ASSIGNMENT_INSERT, assignment, INSERT, "")                                              \
-    X(KL_Q_ASSIGNMENT_DELETE, none, RAW, "DELETE FROM assignment WHERE vault_id = $1 AND id = $2") \
-    X(KL_Q_ASSIGNMENTS_DELETE_VAULT, none, RAW, "DELETE FROM assignment WHERE vault_id = $1")      \
-    X(KL_Q_ASSIGNMENTS_DELETE_PRINCIPAL, none, RAW, "DELETE FROM assignment WHERE object_id = $1") \
-    X(KL_Q_PRINCIPALS, principal, SELECT, "ORDER BY folded")                                       \
-    X(KL_Q_PRINCIPAL_INSERT, principal, INSERT, "")                                                \
-    X(KL_Q_PRINCIPAL_SET, none, RAW,                                                               \
-      "UPDATE principal SET roles = $1, disabled = $2 WHERE object_id = $3")                       \
-    X(KL_Q_PRINCIPAL_DELETE, none, RAW, "DELETE FROM principal WHERE object_id = $1")              \
-    X(KL_Q_CREDENTIALS, credential, SELECT, "ORDER BY object_id, created, id")                     \
-    X(KL_Q_CREDENTIAL_INSERT, credential, INSERT, "")                                              \
-    X(KL_Q_CREDENTIAL_EXPIRE, none, RAW,                                                           \
-      "UPDATE credential SET expires = $1 WHERE object_id = $2 AND kind = $3 "                     \
-      "AND (expires = 0 OR expires > $1)")                                                         \
-    X(KL_Q_CREDENTIAL_DELETE, none, RAW, "DELETE FROM credential WHERE object_id = $1 AND id = $2") \
-    X(KL_Q_CREDENTIALS_DELETE_OF, none, RAW, "DELETE FROM credential WHERE object_id = $1")        \
-    X(KL_Q_NOTE_GET, text, RAW, "SELECT value FROM note WHERE name = $1")                          \
-    X(KL_Q_NOTE_PUT, none, RAW,                                                                    \
-      "INSERT INTO note (name, value) VALUES ($1, $2) "                                            \
-      "ON CONFLICT (name) DO UPDATE SET value = excluded.value")                                   \
-    X(KL_Q_BACKUP_NOTE, none, RAW,                                                                 \
-      "INSERT INTO backup (vault_id, kind, folded, name, made, domain, seal) "                     \
-      "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (vault_id, kind, folded) "                  \
-      "DO UPDATE SET name = excluded.name, made = excluded.made, domain = excluded.domain, "       \
-      "seal = excluded.seal, next_domain = '', next_seal = ''")                                    \
-    X(KL_Q_BACKUP_RESEALED, none, RAW,                                                             \
-      "UPDATE backup SET next_domain = $1, next_seal = $2 WHERE seal = $3")                        \
-    X(KL_Q_BACKUP_REPLACED, none, RAW,                                                             \
-      "UPDATE backup SET domain = next_domain, seal = next_seal, next_domain = '', "               \
-      "next_seal = '' WHERE next_seal = $1")                                                       \
-    X(KL_Q_BACKUPS_UNDER, number, RAW, "SELECT count(*) FROM backup WHERE domain = $1")            \
-    X(KL_Q_OBJECT_BY_ID, object, SELECT, "WHERE id = $1")                                          \
-    X(KL_Q_OBJECT_BY_NAME, object, SELECT,                                                         \
-      "WHERE vault_id = $1 AND kind = $2 AND folded = $3 AND state < 4")                           \
-    X(KL_Q_OBJECTS_ASTRAY, object, SELECT,                                                         \
-      "WHERE vault_id <> '' AND NOT EXISTS "                                                       \
-      "(SELECT 1 FROM vault WHERE vault.id = object.vault_id) ORDER BY id")                        \
-    X(KL_Q_OBJECTS_PAGE, object, SELECT,                                                           \
-      "WHERE vault_id = $1 AND kind = $2 AND state = $3 AND folded > $4 ORDER BY folded "          \
-      "LIMIT $5")                                                                                  \
-    X(KL_Q_OBJECTS_OF_VAULT, object, SELECT, "WHERE vault_id = $1 AND state < 4 ORDER BY id")      \
-    X(KL_Q_OBJECTS_EVER_OF, object, SELECT, "WHERE vault_id = $1 ORDER BY id")                     \
-    X(KL_Q_OBJECTS_DUE, object, SELECT, "WHERE state = 2 AND purge_at <= $1 ORDER BY id")          \
-    X(KL_Q_OBJECTS_PURGING, object, SELECT, "WHERE state = 3 ORDER BY id")                         \
-    X(KL_Q_OBJECT_INSERT, object, INSERT, "RETURNING id")                                          \
-    X(KL_Q_OBJECT_SET, none, RAW,                                                                  \
-      "UPDATE object SET state = $1, deleted_at = $2, purge_at = $3, deleted_elapsed = $4, "       \
-      "mac = $5 WHERE id = $6")                                                                    \
-    X(KL_Q_OBJECT_DELETE_NEW, none, RAW,                                                           \
-      "DELETE FROM object WHERE id = $1 AND state = 0 "                                            \
-      "AND NOT EXISTS (SELECT 1 FROM version WHERE object = object.id)")                           \
-    X(KL_Q_VERSION_INSERT, version, INSERT, "RETURNING seq")                                       \
-    X(KL_Q_VERSION_GET, version, SELECT, "WHERE object = $1 AND version = $2 AND state = 1")       \
-    X(KL_Q_VERSION_NEWEST, version, SELECT,                                                        \
-      "WHERE object = $1 AND state = 1 ORDER BY seq DESC LIMIT 1")                                 \
-    X(KL_Q_VERSIONS_PAGE, version, SELECT,                                                         \
-      "WHERE object = $1 AND state = 1 AND version > $2 ORDER BY version LIMIT $3")                \
-    X(KL_Q_VERSIONS_READY, version, SELECT, "WHERE object = $1 AND state = 1 ORDER BY seq")        \
-    X(KL_Q_VERSIONS_READY_COUNT, number, RAW,                                                      \
-      "SELECT count(*) FROM version WHERE object = $1 AND state = 1")                              \
-    X(KL_Q_VERSIONS_FIXED_COUNT, number, RAW,                                                      \
-      "SELECT count(*) FROM version WHERE object = $1 AND state = 1 AND profile <> 2")             \
-    X(KL_Q_VERSION_READY, none, RAW,                                                               \
-      "UPDATE version SET state = 1, spki = $1, spki_hash = $2, mac = $3, bits = $4, curve = $5, " \
-      "origin = $6 WHERE seq = $7 AND state = 0")                                                  \
-    X(KL_Q_VERSION_SET, none, RAW,                                                                 \
-      "UPDATE version SET ops = $1, enabled = $2, has_nbf = $3, nbf = $4, has_exp = $5, "          \
-      "exp = $6, tags = $7, updated = $8 WHERE seq = $9")                                          \
-    X(KL_Q_VERSION_DELETE, none, RAW, "DELETE FROM version WHERE seq = $1")                        \
-    X(KL_Q_VERSION_DELETE_CREATING, none, RAW, "DELETE FROM version WHERE seq = $1 AND state = 0") \
-    X(KL_Q_SECRET_INSERT, secret, INSERT, "")                                                      \
-    X(KL_Q_SECRET_GET, secret, SELECT, "WHERE object = $1 AND version = $2")                       \
-    X(KL_Q_SECRET_NEWEST, secret, SELECT, "WHERE object = $1 ORDER BY number DESC LIMIT 1")        \
-    X(KL_Q_SECRETS_OF, secret, SELECT, "WHERE object = $1 ORDER BY number")                        \
-    X(KL_Q_SECRET_ITEM_GET, secret_item, SELECT, "WHERE object = $1 AND version = $2")             \
-    X(KL_Q_SECRET_ITEM_NEWEST, secret_item, SELECT,                                                \
-      "WHERE object = $1 ORDER BY number DESC LIMIT 1")                                            \
-    X(KL_Q_SECRET_ITEMS_PAGE, secret_item, SELECT,                                                 \
-      "WHERE object = $1 AND version > $2 ORDER BY version LIMIT $3")                              \
-    X(KL_Q_SECRETS_COUNT, number, RAW, "SELECT count(*) FROM secret WHERE object = $1")            \
-    X(KL_Q_SECRET_SET, none, RAW,                                                                  \
-      "UPDATE secret SET enabled = $1, has_nbf = $2, nbf = $3, has_exp = $4, exp = $5, "           \
-      "content_type = $6, tags = $7, updated = $8, mac = $9 WHERE object = $10 AND number = $11")  \
-    X(KL_Q_SECRETS_DELETE, none, RAW, "DELETE FROM secret WHERE object = $1")                      \
-    X(KL_Q_VAULT_KEY_INSERT, vault_key, INSERT, "RETURNING id")                                    \
-    X(KL_Q_VAULT_KEY_BY_ID, vault_key, SELECT, "WHERE vault_id = $1 AND id = $2")                  \
-    X(KL_Q_VAULT_KEY_NEWEST, vault_key, SELECT, "WHERE vault_id = $1 ORDER BY id DESC LIMIT 1")    \
-    X(KL_Q_VAULT_KEYS_DELETE, none, RAW, "DELETE FROM vault_key WHERE vault_id = $1")              \
-    X(KL_Q_TOKEN_KEYS_OF, token_key, SELECT, "WHERE object = $1 AND state = $2 ORDER BY seq")      \
-    X(KL_Q_TOKEN_KEYS, token_key, SELECT, "WHERE token = $1 ORDER BY seq")                         \
-    X(KL_Q_TOKEN_KEYS_ASTRAY, token_key, SELECT,                                                   \
-      "WHERE NOT EXISTS "                                                                          \
-      "(SELECT 1 FROM object WHERE object.id = token_key.object) ORDER BY seq")                      \
-    X(KL_Q_TOKEN_KEYS_CREATING, token_key, SELECT, "WHERE state = 0 ORDER BY seq")                 \
-    X(KL_Q_TOKEN_KEY_BY_ID, token_key, SELECT, "WHERE token = $1 AND token_key = $2")              \
-    X(KL_Q_TOKEN_KEY_BY_SEQ, token_key, SELECT, "WHERE seq = $1 AND home = 0")                     \
-    X(KL_Q_TOKEN_KEY_BY_HASH, token_key, SELECT,                                                   \
-      "WHERE spki_hash = $1 AND state = 1 AND home = 0")                                           \
-    X(KL_Q_VAULT_HOMES, text, RAW, "SELECT homes FROM vault WHERE id = $1")                        \
-    X(KL_Q_VAULT_SET_HOMES, none, RAW, "UPDATE vault SET homes = $1 WHERE id = $2")                \
-    X(KL_Q_HOME_INSERT, home, INSERT, "")                                                          \
-    X(KL_Q_HOMES_OF, home, SELECT, "WHERE seq = $1 AND state = 1 ORDER BY token")                  \
-    X(KL_Q_HOME_CREATING, home, SELECT, "WHERE seq = $1 AND token = $2 AND state = 0")             \
-    X(KL_Q_HOME_READY, none, RAW,                                                                  \
-      "UPDATE home SET state = 1, mac = $1 WHERE seq = $2 AND token = $3 AND state = 0 "           \
-      "AND EXISTS (SELECT 1 FROM version JOIN object ON object.id = version.object "               \
-      "WHERE version.seq = home.seq AND version.state = 1 AND object.state IN (1, 2))")            \
-    X(KL_Q_HOME_DELETE_CREATING, none, RAW,                                                        \
-      "DELETE FROM home WHERE seq = $1 AND token = $2 AND state = 0")                              \
-    X(KL_Q_HOMES_DELETE, none, RAW, "DELETE FROM home WHERE seq = $1 AND state = 1")               \
-    X(KL_Q_HOMELESS, lacking, RAW,                                                                 \
-      "SELECT version.seq, object.vault_id, object.name FROM version "                             \
-      "JOIN object ON object.id = version.object WHERE object.vault_id = $1 AND "                  \
-      "object.state IN (1, 2) AND version.state = 1 AND version.profile = 2 "                      \
-      "AND version.token <> $2 AND NOT EXISTS "                                                    \
+#define KL_STORE_QUERIES(X)                                                                         \
+    X(KL_Q_VAULT_IDS_SHOWN, id, RAW, "SELECT id FROM vault WHERE state IN (1, 2) ORDER BY folded")  \
+    X(KL_Q_VAULT_IDS_LIVE, id, RAW, "SELECT id FROM vault WHERE state < 4 ORDER BY folded")         \
+    X(KL_Q_VAULT_IDS_EVER, id, RAW, "SELECT id FROM vault ORDER BY folded")                         \
+    X(KL_Q_VAULT_IDS_DUE, id, RAW,                                                                  \
+      "SELECT id FROM vault WHERE state = 2 AND purge_at <= $1 ORDER BY folded")                    \
+    X(KL_Q_VAULT_IDS_PURGING, id, RAW, "SELECT id FROM vault WHERE state = 3 ORDER BY folded")      \
+    X(KL_Q_VAULT_BY_ID, vault, SELECT, "WHERE id = $1")                                             \
+    X(KL_Q_VAULT_BY_NAME, vault, SELECT, "WHERE folded = $1 AND state < 4")                         \
+    X(KL_Q_VAULT_INSERT, vault, INSERT, "")                                                         \
+    X(KL_Q_VAULT_SET, none, RAW,                                                                    \
+      "UPDATE vault SET state = $1, purge_protection = $2, updated = $3, deleted_at = $4, "         \
+      "purge_at = $5, deleted_elapsed = $6, tags = $7, mac = $8, rbac = $9 WHERE id = $10")         \
+    X(KL_Q_POLICIES_OF, policy, SELECT, "WHERE vault_id = $1 ORDER BY object_id")                   \
+    X(KL_Q_POLICY_PUT, policy, INSERT,                                                              \
+      "ON CONFLICT (vault_id, object_id) DO UPDATE SET keys = excluded.keys, "                      \
+      "secrets = excluded.secrets, certificates = excluded.certificates, vault = excluded.vault")   \
+    X(KL_Q_POLICY_DELETE, none, RAW, "DELETE FROM policy WHERE vault_id = $1 AND object_id = $2")   \
+    X(KL_Q_POLICIES_DELETE_VAULT, none, RAW, "DELETE FROM policy WHERE vault_id = $1")              \
+    X(KL_Q_POLICIES_DELETE_PRINCIPAL, none, RAW, "DELETE FROM policy WHERE object_id = $1")         \
+    X(KL_Q_ASSIGNMENTS_OF, assignment, SELECT, "WHERE vault_id = $1 ORDER BY object_id, id")        \
+    X(KL_Q_ASSIGNMENT_INSERT, assignment, INSERT, "")                                               \
+    X(KL_Q_ASSIGNMENT_DELETE, none, RAW, "DELETE FROM assignment WHERE vault_id = $1 AND id = $2")  \
+    X(KL_Q_ASSIGNMENTS_DELETE_VAULT, none, RAW, "DELETE FROM assignment WHERE vault_id = $1")       \
+    X(KL_Q_ASSIGNMENTS_DELETE_PRINCIPAL, none, RAW, "DELETE FROM assignment WHERE object_id = $1")  \
+    X(KL_Q_PRINCIPALS, principal, SELECT, "ORDER BY folded")                                        \
+    X(KL_Q_PRINCIPAL_INSERT, principal, INSERT, "")                                                 \
+    X(KL_Q_PRINCIPAL_SET, none, RAW,                                                                \
+      "UPDATE principal SET roles = $1, disabled = $2 WHERE object_id = $3")                        \
+    X(KL_Q_PRINCIPAL_DELETE, none, RAW, "DELETE FROM principal WHERE object_id = $1")               \
+    X(KL_Q_CREDENTIALS, credential, SELECT, "ORDER BY object_id, created, id")                      \
+    X(KL_Q_CREDENTIAL_INSERT, credential, INSERT, "")                                               \
+    X(KL_Q_CREDENTIAL_EXPIRE, none, RAW,                                                            \
+      "UPDATE credential SET expires = $1 WHERE object_id = $2 AND kind = $3 "                      \
+      "AND (expires = 0 OR expires > $1)")                                                          \
+    X(KL_Q_CREDENTIAL_DELETE, none, RAW,                                                            \
+      "DELETE FROM credential WHERE object_id = $1 AND id = $2")                                    \
+    X(KL_Q_CREDENTIALS_DELETE_OF, none, RAW, "DELETE FROM credential WHERE object_id = $1")         \
+    X(KL_Q_NOTE_GET, text, RAW, "SELECT value FROM note WHERE name = $1")                           \
+    X(KL_Q_NOTE_PUT, none, RAW,                                                                     \
+      "INSERT INTO note (name, value) VALUES ($1, $2) "                                             \
+      "ON CONFLICT (name) DO UPDATE SET value = excluded.value")                                    \
+    X(KL_Q_BACKUP_NOTE, none, RAW,                                                                  \
+      "INSERT INTO backup (vault_id, kind, folded, name, made, domain, seal) "                      \
+      "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (vault_id, kind, folded) "                   \
+      "DO UPDATE SET name = excluded.name, made = excluded.made, domain = excluded.domain, "        \
+      "seal = excluded.seal, next_domain = '', next_seal = ''")                                     \
+    X(KL_Q_BACKUP_RESEALED, none, RAW,                                                              \
+      "UPDATE backup SET next_domain = $1, next_seal = $2 WHERE seal = $3")                         \
+    X(KL_Q_BACKUP_REPLACED, none, RAW,                                                              \
+      "UPDATE backup SET domain = next_domain, seal = next_seal, next_domain = '', "                \
+      "next_seal = '' WHERE next_seal = $1")                                                        \
+    X(KL_Q_BACKUPS_UNDER, number, RAW, "SELECT count(*) FROM backup WHERE domain = $1")             \
+    X(KL_Q_OBJECT_BY_ID, object, SELECT, "WHERE id = $1")                                           \
+    X(KL_Q_OBJECT_BY_NAME, object, SELECT,                                                          \
+      "WHERE vault_id = $1 AND kind = $2 AND folded = $3 AND state < 4")                            \
+    X(KL_Q_OBJECTS_ASTRAY, object, SELECT,                                                          \
+      "WHERE vault_id <> '' AND NOT EXISTS "                                                        \
+      "(SELECT 1 FROM vault WHERE vault.id = object.vault_id) ORDER BY id")                         \
+    X(KL_Q_OBJECTS_PAGE, object, SELECT,                                                            \
+      "WHERE vault_id = $1 AND kind = $2 AND state = $3 AND folded > $4 ORDER BY folded "           \
+      "LIMIT $5")                                                                                   \
+    X(KL_Q_OBJECTS_OF_VAULT, object, SELECT, "WHERE vault_id = $1 AND state < 4 ORDER BY id")       \
+    X(KL_Q_OBJECTS_EVER_OF, object, SELECT, "WHERE vault_id = $1 ORDER BY id")                      \
+    X(KL_Q_OBJECTS_DUE, object, SELECT, "WHERE state = 2 AND purge_at <= $1 ORDER BY id")           \
+    X(KL_Q_OBJECTS_PURGING, object, SELECT, "WHERE state = 3 ORDER BY id")                          \
+    X(KL_Q_OBJECT_INSERT, object, INSERT, "RETURNING id")                                           \
+    X(KL_Q_OBJECT_SET, none, RAW,                                                                   \
+      "UPDATE object SET state = $1, deleted_at = $2, purge_at = $3, deleted_elapsed = $4, "        \
+      "mac = $5 WHERE id = $6")                                                                     \
+    X(KL_Q_OBJECT_DELETE_NEW, none, RAW,                                                            \
+      "DELETE FROM object WHERE id = $1 AND state = 0 "                                             \
+      "AND NOT EXISTS (SELECT 1 FROM version WHERE object = object.id)")                            \
+    X(KL_Q_VERSION_INSERT, version, INSERT, "RETURNING seq")                                        \
+    X(KL_Q_VERSION_GET, version, SELECT, "WHERE object = $1 AND version = $2 AND state = 1")        \
+    X(KL_Q_VERSION_NEWEST, version, SELECT,                                                         \
+      "WHERE object = $1 AND state = 1 ORDER BY seq DESC LIMIT 1")                                  \
+    X(KL_Q_VERSIONS_PAGE, version, SELECT,                                                          \
+      "WHERE object = $1 AND state = 1 AND version > $2 ORDER BY version LIMIT $3")                 \
+    X(KL_Q_VERSIONS_READY, version, SELECT, "WHERE object = $1 AND state = 1 ORDER BY seq")         \
+    X(KL_Q_VERSIONS_READY_COUNT, number, RAW,                                                       \
+      "SELECT count(*) FROM version WHERE object = $1 AND state = 1")                               \
+    X(KL_Q_VERSIONS_FIXED_COUNT, number, RAW,                                                       \
+      "SELECT count(*) FROM version WHERE object = $1 AND state = 1 AND profile <> 2")              \
+    X(KL_Q_VERSION_READY, none, RAW,                                                                \
+      "UPDATE version SET state = 1, spki = $1, spki_hash = $2, mac = $3, bits = $4, curve = $5, "  \
+      "origin = $6 WHERE seq = $7 AND state = 0")                                                   \
+    X(KL_Q_VERSION_SET, none, RAW,                                                                  \
+      "UPDATE version SET ops = $1, enabled = $2, has_nbf = $3, nbf = $4, has_exp = $5, "           \
+      "exp = $6, tags = $7, updated = $8 WHERE seq = $9")                                           \
+    X(KL_Q_VERSION_DELETE, none, RAW, "DELETE FROM version WHERE seq = $1")                         \
+    X(KL_Q_VERSION_DELETE_CREATING, none, RAW, "DELETE FROM version WHERE seq = $1 AND state = 0")  \
+    X(KL_Q_SECRET_INSERT, secret, INSERT, "")                                                       \
+    X(KL_Q_SECRET_GET, secret, SELECT, "WHERE object = $1 AND version = $2")                        \
+    X(KL_Q_SECRET_NEWEST, secret, SELECT, "WHERE object = $1 ORDER BY number DESC LIMIT 1")         \
+    X(KL_Q_SECRETS_OF, secret, SELECT, "WHERE object = $1 ORDER BY number")                         \
+    X(KL_Q_SECRET_ITEM_GET, secret_item, SELECT, "WHERE object = $1 AND version = $2")              \
+    X(KL_Q_SECRET_ITEM_NEWEST, secret_item, SELECT,                                                 \
+      "WHERE object = $1 ORDER BY number DESC LIMIT 1")                                             \
+    X(KL_Q_SECRET_ITEMS_PAGE, secret_item, SELECT,                                                  \
+      "WHERE object = $1 AND version > $2 ORDER BY version LIMIT $3")                               \
+    X(KL_Q_SECRETS_COUNT, number, RAW, "SELECT count(*) FROM secret WHERE object = $1")             \
+    X(KL_Q_SECRET_SET, none, RAW,                                                                   \
+      "UPDATE secret SET enabled = $1, has_nbf = $2, nbf = $3, has_exp = $4, exp = $5, "            \
+      "content_type = $6, tags = $7, updated = $8, mac = $9 WHERE object = $10 AND number = $11")   \
+    X(KL_Q_SECRETS_DELETE, none, RAW, "DELETE FROM secret WHERE object = $1")                       \
+    X(KL_Q_VAULT_KEY_INSERT, vault_key, INSERT, "RETURNING id")                                     \
+    X(KL_Q_VAULT_KEY_BY_ID, vault_key, SELECT, "WHERE vault_id = $1 AND id = $2")                   \
+    X(KL_Q_VAULT_KEY_NEWEST, vault_key, SELECT, "WHERE vault_id = $1 ORDER BY id DESC LIMIT 1")     \
+    X(KL_Q_VAULT_KEYS_DELETE, none, RAW, "DELETE FROM vault_key WHERE vault_id = $1")               \
+    X(KL_Q_TOKEN_KEYS_OF, token_key, SELECT, "WHERE object = $1 AND state = $2 ORDER BY seq")       \
+    X(KL_Q_TOKEN_KEYS, token_key, SELECT, "WHERE token = $1 ORDER BY seq")                          \
+    X(KL_Q_TOKEN_KEYS_ASTRAY, token_key, SELECT,                                                    \
+      "WHERE NOT EXISTS "                                                                           \
+      "(SELECT 1 FROM object WHERE object.id = token_key.object) ORDER BY seq")                     \
+    X(KL_Q_TOKEN_KEYS_CREATING, token_key, SELECT, "WHERE state = 0 ORDER BY seq")                  \
+    X(KL_Q_TOKEN_KEY_BY_ID, token_key, SELECT, "WHERE token = $1 AND token_key = $2")               \
+    X(KL_Q_TOKEN_KEY_BY_SEQ, token_key, SELECT, "WHERE seq = $1 AND home = 0")                      \
+    X(KL_Q_TOKEN_KEY_BY_HASH, token_key, SELECT,                                                    \
+      "WHERE spki_hash = $1 AND state = 1 AND home = 0")                                            \
+    X(KL_Q_VAULT_HOMES, text, RAW, "SELECT homes FROM vault WHERE id = $1")                         \
+    X(KL_Q_VAULT_SET_HOMES, none, RAW, "UPDATE vault SET homes = $1 WHERE id = $2")                 \
+    X(KL_Q_HOME_INSERT, home, INSERT, "")                                                           \
+    X(KL_Q_HOMES_OF, home, SELECT, "WHERE seq = $1 AND state = 1 ORDER BY token")                   \
+    X(KL_Q_HOME_CREATING, home, SELECT, "WHERE seq = $1 AND token = $2 AND state = 0")              \
+    X(KL_Q_HOME_READY, none, RAW,                                                                   \
+      "UPDATE home SET state = 1, mac = $1 WHERE seq = $2 AND token = $3 AND state = 0 "            \
+      "AND EXISTS (SELECT 1 FROM version JOIN object ON object.id = version.object "                \
+      "WHERE version.seq = home.seq AND version.state = 1 AND object.state IN (1, 2))")             \
+    X(KL_Q_HOME_DELETE_CREATING, none, RAW,                                                         \
+      "DELETE FROM home WHERE seq = $1 AND token = $2 AND state = 0")                               \
+    X(KL_Q_HOMES_DELETE, none, RAW, "DELETE FROM home WHERE seq = $1 AND state = 1")                \
+    X(KL_Q_HOMELESS, lacking, RAW,                                                                  \
+      "SELECT version.seq, object.vault_id, object.name FROM version "                              \
+      "JOIN object ON object.id = version.object WHERE object.vault_id = $1 AND "                   \
+      "object.state IN (1, 2) AND version.state = 1 AND version.profile = 2 "                       \
+      "AND version.token <> $2 AND NOT EXISTS "                                                     \
       "(SELECT 1 FROM home WHERE home.seq = version.seq AND home.token = $2) ORDER BY version.seq") \
-    X(KL_Q_HOMELESS_OF, lacking, RAW,                                                              \
-      "SELECT version.seq, object.vault_id, object.name FROM version "                             \
-      "JOIN object ON object.id = version.object WHERE version.object = $1 AND "                   \
-      "object.state IN (1, 2) AND version.state = 1 AND version.profile = 2 "                      \
-      "AND version.token <> $2 AND NOT EXISTS "                                                    \
+    X(KL_Q_HOMELESS_OF, lacking, RAW,                                                               \
+      "SELECT version.seq, object.vault_id, object.name FROM version "                              \
+      "JOIN object ON object.id = version.object WHERE version.object = $1 AND "                    \
+      "object.state IN (1, 2) AND version.state = 1 AND version.profile = 2 "                       \
+      "AND version.token <> $2 AND NOT EXISTS "                                                     \
       "(SELECT 1 FROM home WHERE home.seq = version.seq AND home.token = $2) ORDER BY version.seq") \
     X(KL_Q_VERSION_BY_SEQ, version, SELECT, "WHERE seq = $1")
 

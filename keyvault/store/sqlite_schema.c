@@ -100,8 +100,9 @@ static const char step_homes[] =
     " mac FROM version UNION ALL "
     " SELECT seq, object, state, 1, 0, 0, version, token, token_key, spki_hash, mac FROM home;";
 
-/* The newest backup of each object, also of one that is purged by now: the domain key that it needs, and
- * its seal. next: as it was re-sealed, until somebody shows that the new bytes have arrived. */
+/* The newest backup of each object, also of one that is purged by now: the domain key that it
+ * needs, and its seal. next: as it was re-sealed, until somebody shows that the new bytes have
+ * arrived. */
 static const char step_backups[] =
     "CREATE TABLE backup (vault_id TEXT NOT NULL, kind INT NOT NULL, folded TEXT NOT NULL, "
     " name TEXT NOT NULL, made INT NOT NULL, domain TEXT NOT NULL, seal TEXT NOT NULL, "
@@ -111,5 +112,6 @@ static const char step_backups[] =
     "CREATE INDEX backup_seal ON backup (seal);"
     "CREATE INDEX backup_next ON backup (next_seal) WHERE next_seal <> '';";
 
-const char *const kl_sqlite_migrations[] = {step_1, step_secrets, step_identity, step_homes, step_backups};
+const char *const kl_sqlite_migrations[] = {step_1, step_secrets, step_identity, step_homes,
+                                            step_backups};
 const size_t kl_sqlite_migration_count = KL_COUNT(kl_sqlite_migrations);

@@ -52,18 +52,9 @@ static void find_module(struct site *s)
 
 static void make_domain(const struct site *s)
 {
-    const char *argv[] = {s->worker,
-                          "domain-key",
-                          "create",
-                          "--module",
-                          s->module,
-                          "--uri",
-                          "pkcs11:token=site",
-                          "--so-pin-file",
-                          s->so_pin,
-                          "--pin-file",
-                          s->pin,
-                          NULL};
+    const char *argv[] = {
+        s->worker,           "domain-key",    "create",  "--module",   s->module, "--uri",
+        "pkcs11:token=site", "--so-pin-file", s->so_pin, "--pin-file", s->pin,    NULL};
     assert_int_equal(site_run(argv), 0);
 }
 
