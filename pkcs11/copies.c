@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define LOOK_MS       2000
-#define PAUSE_FACTOR  20 /* a copy may take a twentieth of the time */
+#define PAUSE_FACTOR  10 /* a copy may take a tenth of the time */
 #define PROVER_MS     60000
 #define SPARE_BYTES   (64ULL << 20) /* copies never take the last room */
 #define MOST_COPIES   256
