@@ -197,7 +197,7 @@ enum kl_code kl_object_deleted(struct kl_model *m, const struct kl_vault *v, enu
                                struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     if (!kl_name_valid(name))
         return kl_object_not_deleted(kind, name, err);
     enum kl_code code = kl_store_begin(m->store, false, &t, err);

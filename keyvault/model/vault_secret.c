@@ -56,7 +56,7 @@ void kl_vault_secret_lower(const char *version, char out[static KL_VERSION_LEN +
 enum kl_code kl_vault_secret_object(struct kl_store_session *t, const char *vault_id,
                                     const char *name, struct kl_object_row *ret, struct kl_err *err)
 {
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     enum kl_code code = kl_object_read(t, vault_id, KL_KIND_SECRET, name, &object, err);
     if (code == KL_NOT_FOUND || (code == KL_OK && object.state != KL_LIFE_ACTIVE))
         return kl_object_missing(KL_KIND_SECRET, name, "", err);
@@ -252,7 +252,7 @@ static enum kl_code read_edit(struct kl_store_session *t, const struct kl_vault 
                               const char *name, const char *version, struct edit *e,
                               struct kl_err *err)
 {
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     char id[KL_VERSION_LEN + 1];
     kl_vault_secret_lower(version, id);
     e->found = false;
@@ -308,7 +308,7 @@ static enum kl_code write_edit(struct kl_model *m, const struct kl_vault *v, con
                                struct kl_vault_secret *ret, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     const uint8_t *mac_key = kl_vault_key_mac(key);
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)

@@ -69,7 +69,7 @@ enum kl_code kl_vault_secret_versions(struct kl_model *m, struct kl_vault *v, co
                                       struct kl_vault_secret_page *ret, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     struct gather g = {&object, ret, limit};
     *ret = (struct kl_vault_secret_page){.count = 0};
     enum kl_code code = kl_page_limit(limit, err);
