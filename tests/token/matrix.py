@@ -45,7 +45,8 @@ ROWS = {
 }
 BACK_IN = 10 if not os.environ.get("ASAN_OPTIONS") else kluis.PATIENCE
 HASHES = {"RSA-OAEP": hashes.SHA1(), "RSA-OAEP-256": hashes.SHA256(), "ES256": hashes.SHA256(), "ES384": hashes.SHA384(), "ES512": hashes.SHA512(),
-          "RS256": hashes.SHA256(), "PS256": hashes.SHA256(), "RS512": hashes.SHA512(), "PS384": hashes.SHA384()}
+          **{f"{kind}{bits}": h for kind in ("RS", "PS") for bits, h in ((256, hashes.SHA256()), (384, hashes.SHA384()), (512, hashes.SHA512()))}}
+OAEP, RSA_SIGNATURES = ("RSA-OAEP", "RSA-OAEP-256"), tuple(f"{kind}{bits}" for kind in ("RS", "PS") for bits in (256, 384, 512))
 ES = {"P-256": ("ES256", ec.SECP256R1()), "P-384": ("ES384", ec.SECP384R1()), "P-521": ("ES512", ec.SECP521R1())}
 
 
@@ -110,13 +111,20 @@ def see_capabilities(site, row):
         check(alg in token["algorithms"], f"{alg} is among the algorithms")
 
 
-def use_rsa(api):
-    key = create(api, "kek")
-    for alg in ("RSA-OAEP", "RSA-OAEP-256"):
+def use_rsa(site, api):
+    """Every algorithm that the probe found works, every other one is refused."""
+    found = site.json("token", "list")[0]["algorithms"]
+    made = api.must("POST", "/keys/kek/create", {"kty": "RSA", "key_size": 2048})
+    key = Key(made)
+    check_equal(api.must("GET", key.path), made, "what is read back is what was made")
+    for alg in (a for a in (*OAEP, *RSA_SIGNATURES) if a not in found):
+        op, length = ("wrapkey", 32) if alg in OAEP else ("sign", HASHES[alg].digest_size)
+        refused(api.call("POST", f"{key.path}/{op}", {"alg": alg, "value": kluis.b64url(bytes(length))}))
+    for alg in (a for a in OAEP if a in found):
         check_equal(unwrap_status(api, key, key.seal(alg, DEK), alg), 200, f"unwrap of a foreign library's {alg}")
         wrapped = api.must("POST", key.path + "/wrapkey", {"alg": alg, "value": kluis.b64url(DEK)})["value"]
         check_equal(unwrap_status(api, key, wrapped, alg), 200, f"wrap and unwrap, {alg}")
-    sign(api, key, ("RS256", "RS512", "PS256", "PS384"))
+    sign(api, key, [a for a in RSA_SIGNATURES if a in found])
     return key
 
 
@@ -282,7 +290,7 @@ def refuse_pin(token, site, key):
 
 
 def use_side_by_side(site, key):
-    """Unwraps and signatures from several connections while keys come and go."""
+    """Unwraps and signatures from six connections while two make keys and purge them."""
     value, faults = key.seal("RSA-OAEP-256", DEK), []
 
     def reader():
@@ -303,7 +311,7 @@ def use_side_by_side(site, key):
         except Exception as e:  # reported below
             faults.append(repr(e))
 
-    threads = [threading.Thread(target=guarded, args=a) for a in [(reader,)] * 4 + [(writer, "come"), (writer, "go")]]
+    threads = [threading.Thread(target=guarded, args=a) for a in [(reader,)] * 6 + [(writer, "come"), (writer, "go")]]
     for t in threads:
         t.start()
     for t in threads:
@@ -360,7 +368,7 @@ def confine(site):
 def steps(token, site, row):
     api = kluis.Api(site)
     yield "capabilities", lambda: see_capabilities(site, row)
-    key = use_rsa(api)
+    key = use_rsa(site, api)
     yield "curves", lambda: use_curves(api, row)
     yield "sizes", lambda: refuse_sizes(api, row)
     yield "stream", lambda: rotate_a_stream(site, api, key)
