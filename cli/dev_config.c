@@ -25,9 +25,10 @@ static void put_token_section(const struct kl_dev_site *s, struct kl_buf *out, i
                       s->dir, s->dir,
                       sysconf(_SC_NPROCESSORS_ONLN) > 1 ? sysconf(_SC_NPROCESSORS_ONLN) : 1L);
     else
-        kl_buf_puts(out, "# A trial: what this module needs is not known yet. Without these lines it has "
-                         "no Internet sockets, and sees no\n# files of the service.\nnetwork = yes\n"
-                         "files = /\n");
+        kl_buf_puts(
+            out, "# A trial: what this module needs is not known yet. Without these lines it has "
+                 "no Internet sockets, and sees no\n# files of the service.\nnetwork = yes\n"
+                 "files = /\n");
 }
 
 enum kl_code kl_dev_make_config(struct kl_dev_site *s, struct kl_err *err)

@@ -44,16 +44,15 @@ static json_t *vault_json(const struct kl_vault *v)
     for (size_t i = 0; i < v->origin_count; i++)
         (void)json_array_append_new(origins, origin_text(&v->origins[i], ""));
     json_t *vault = json_pack(
-        "{s:o, s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:i, s:b, s:b, s:I, s:I, s:o}", "id",
-        json_sprintf("/subscriptions/%s/vaults/%s", v->subscription, v->name), "name", v->name,
-        "vaultUri", v->origin_count > 0 ? origin_text(&v->origins[0], "/") : json_null(), "origins",
-        origins, "subscription", v->subscription, "geography", v->geography, "location",
+        "{s:o, s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:i, s:b, s:b, s:I, s:I, s:o}",
+        "id", json_sprintf("/subscriptions/%s/vaults/%s", v->subscription, v->name), "name",
+        v->name, "vaultUri", v->origin_count > 0 ? origin_text(&v->origins[0], "/") : json_null(),
+        "origins", origins, "subscription", v->subscription, "geography", v->geography, "location",
         v->location, "token", v->homes[0].token_name, "tokens", token_list(v), "profile",
         v->profile == KL_PROFILE_DOMAIN ? "domain-backed" : "fixed", "enableSoftDelete", 1,
         "softDeleteRetentionInDays", v->retention_days, "enablePurgeProtection",
         v->purge_protection, "enableRbacAuthorization", v->rbac, "created", (json_int_t)v->created,
-        "updated", (json_int_t)v->updated,
-        "tags", tags_object(v));
+        "updated", (json_int_t)v->updated, "tags", tags_object(v));
     return vault;
 }
 
@@ -297,8 +296,9 @@ void kl_op_vault_get(struct kl_op *op)
 
 void kl_op_vault_update(struct kl_op *op)
 {
-    static const char *const members[] = {"enableSoftDelete", "enablePurgeProtection", "tags",
-                                          "token", "tokens", "enableRbacAuthorization"};
+    static const char *const members[] = {
+        "enableSoftDelete", "enablePurgeProtection",  "tags", "token",
+        "tokens",           "enableRbacAuthorization"};
     KL_AUTO(vault) vault = NULL;
     const char *homes[KL_HOMES_MAX];
     size_t home_count = 0;

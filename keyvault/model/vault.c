@@ -253,8 +253,8 @@ enum kl_code kl_vault_create(struct kl_model *m, const struct kl_vault_spec *spe
     if (code == KL_OK)
         code = choose_profile(spec, token, &row.profile, err);
     if (code == KL_OK && spec->token_count > 1)
-        code = kl_home_list(m, spec->token_names, spec->token_count,
-                            (enum kl_profile)row.profile, row.homes, err);
+        code = kl_home_list(m, spec->token_names, spec->token_count, (enum kl_profile)row.profile,
+                            row.homes, err);
     if (code == KL_OK)
         code = kl_protect_open(m, row.token, &p, err);
     if (code == KL_OK)
@@ -351,8 +351,7 @@ static enum kl_code update(struct kl_model *m, const char *name, const struct va
 enum kl_code kl_vault_update(struct kl_model *m, const char *name, const bool *purge_protection,
                              const char *tags_json, struct kl_vault **ret, struct kl_err *err)
 {
-    const struct vault_patch patch = {.purge_protection = purge_protection,
-                                      .tags_json = tags_json};
+    const struct vault_patch patch = {.purge_protection = purge_protection, .tags_json = tags_json};
     return update(m, name, &patch, ret, err);
 }
 

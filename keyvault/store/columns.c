@@ -61,9 +61,9 @@ static const struct kl_column principal_columns[] = {
 };
 
 static const struct kl_column credential_columns[] = {
-    TEXT(credential, id),    TEXT(credential, object_id), INT(credential, kind),
-    TEXT(credential, name),  BYTES(credential, salt),     BYTES(credential, hash),
-    INT(credential, created), INT(credential, expires),   TEXT_PTR(credential, value),
+    TEXT(credential, id),     TEXT(credential, object_id), INT(credential, kind),
+    TEXT(credential, name),   BYTES(credential, salt),     BYTES(credential, hash),
+    INT(credential, created), INT(credential, expires),    TEXT_PTR(credential, value),
 };
 
 static const struct kl_column assignment_columns[] = {
@@ -79,15 +79,15 @@ static const struct kl_column object_columns[] = {
 };
 
 static const struct kl_column version_columns[] = {
-    INT(version, seq),      INT(version, object),      TEXT(version, version),
-    INT(version, state),    INT(version, type),        INT(version, bits),
-    INT(version, curve),    INT(version, hsm),         INT(version, ops),
-    INT(version, enabled),  INT(version, has_nbf),     INT(version, nbf),
-    INT(version, has_exp),  INT(version, exp),         INT(version, profile),
-    INT(version, restored), INT(version, created),     INT(version, updated),
-    INT(version, origin),   INT(version, keep),
-    TEXT(version, token),   BYTES(version, token_key), BYTES(version, spki_hash),
-    BYTES(version, mac),    TEXT_PTR(version, tags),   BYTES_PTR(version, spki),
+    INT(version, seq),         INT(version, object),      TEXT(version, version),
+    INT(version, state),       INT(version, type),        INT(version, bits),
+    INT(version, curve),       INT(version, hsm),         INT(version, ops),
+    INT(version, enabled),     INT(version, has_nbf),     INT(version, nbf),
+    INT(version, has_exp),     INT(version, exp),         INT(version, profile),
+    INT(version, restored),    INT(version, created),     INT(version, updated),
+    INT(version, origin),      INT(version, keep),        TEXT(version, token),
+    BYTES(version, token_key), BYTES(version, spki_hash), BYTES(version, mac),
+    TEXT_PTR(version, tags),   BYTES_PTR(version, spki),
 };
 
 /* The item is the first member of the whole, so both have the same offsets. */
@@ -103,12 +103,8 @@ static const struct kl_column secret_columns[] = {SECRET_ITEM_COLUMNS, BYTES_PTR
 _Static_assert(offsetof(struct kl_secret_row, item) == 0, "the item comes first");
 
 static const struct kl_column vault_key_columns[] = {
-    INT(vault_key, id),
-    TEXT(vault_key, vault_id),
-    TEXT(vault_key, token),
-    TEXT(vault_key, kek),
-    INT(vault_key, alg),
-    INT(vault_key, created),
+    INT(vault_key, id),    TEXT(vault_key, vault_id),     TEXT(vault_key, token),
+    TEXT(vault_key, kek),  INT(vault_key, alg),           INT(vault_key, created),
     BYTES(vault_key, mac), BYTES_PTR(vault_key, wrapped),
 };
 
@@ -120,12 +116,12 @@ static const struct kl_column token_key_columns[] = {
 };
 
 static const struct kl_column home_columns[] = {
-    INT(home, seq),     INT(home, object),      INT(home, state),       TEXT(home, version),
+    INT(home, seq),    INT(home, object),      INT(home, state),       TEXT(home, version),
     TEXT(home, token), BYTES(home, token_key), BYTES(home, spki_hash), BYTES(home, mac),
 };
 
-static const struct kl_column lacking_columns[] = {
-    INT(lacking, seq), TEXT(lacking, vault_id), TEXT(lacking, name)};
+static const struct kl_column lacking_columns[] = {INT(lacking, seq), TEXT(lacking, vault_id),
+                                                   TEXT(lacking, name)};
 
 static const struct kl_column id_columns[] = {TEXT(id, id)};
 static const struct kl_column text_columns[] = {TEXT_PTR(text, text)};

@@ -138,7 +138,7 @@ static void test_auth_matrix__rows_are_complete(void **state)
             assert_int_not_equal(kl_permission_kind_of(row->permission), KL_PERM_VAULT);
         open += row->scope == KL_SCOPE_OPEN;
     }
-    assert_int_equal(open, 12);
+    assert_int_equal(open, 13);
 }
 
 static int set_up(void **state)
