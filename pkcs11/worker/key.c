@@ -327,6 +327,13 @@ bool kl_keys_still(struct kl_session *s, const struct kl_key *key)
            memcmp(now.ref.spki_hash, key->ref.spki_hash, KL_SPKI_HASH_LEN) == 0;
 }
 
+static void forget_locked(struct entry *e)
+{
+    e->gone = true;
+    free(e->bound);
+    e->bound = NULL;
+}
+
 /* Make the entry known to the index, if the token has the key. KL_NOT_FOUND otherwise. */
 static enum kl_code discover(struct kl_keys *k, struct kl_session *s, const uint8_t *id,
                              CK_RV *ret_rv)
@@ -349,7 +356,10 @@ static enum kl_code discover(struct kl_keys *k, struct kl_session *s, const uint
     if (count > 1)
         return KL_TOKEN_AMBIGUOUS;
     (void)pthread_rwlock_wrlock(&k->lock);
-    struct entry *e = add(k, id, found[0]);
+    struct entry *e = lookup(k, id);
+    if (e != NULL && e->ambiguous && !e->gone) /* a listing was wrong */
+        forget_locked(e);
+    e = add(k, id, found[0]);
     if (e != NULL)
         e->foreign = foreign;
     (void)pthread_rwlock_unlock(&k->lock);
@@ -420,7 +430,7 @@ enum kl_code kl_keys_get(struct kl_keys *k, struct kl_session *s,
     struct entry e = {.handle = CK_INVALID_HANDLE};
     enum lookup_result found = copy_out(k, id, &e, ret);
     *ret_rv = CKR_OK;
-    if (found == UNKNOWN) {
+    if (found == UNKNOWN || (found == TWICE && !e.foreign)) {
         enum kl_code code = discover(k, s, id, ret_rv);
         if (code != KL_OK)
             return explain(code, *ret_rv, err);
@@ -447,11 +457,8 @@ void kl_keys_forget(struct kl_keys *k, const uint8_t id[static KL_KEY_ID_LEN])
 {
     (void)pthread_rwlock_wrlock(&k->lock);
     struct entry *e = lookup(k, id);
-    if (e != NULL) {
-        e->gone = true;
-        free(e->bound);
-        e->bound = NULL;
-    }
+    if (e != NULL)
+        forget_locked(e);
     (void)pthread_rwlock_unlock(&k->lock);
 }
 

