@@ -54,7 +54,7 @@ static void test_keyvault_route__every_row_is_sane(void **state)
 static void test_keyvault_route__open_rows_are_few(void **state)
 {
     (void)state;
-    static const char *const allowed[] = {"/healthz", "/readyz",   "/metrics", "oauth2",
+    static const char *const allowed[] = {"/healthz", "/readyz",   "/metrics",  "oauth2",
                                           "openid",   "discovery", "/metadata", "/login"};
     for (size_t i = 0; i < kl_routes_count(); i++) {
         const struct kl_route *r = kl_routes_at(i);
