@@ -35,8 +35,9 @@ class Rig:
         try:
             at = self.token.path
             os.environ.update(self.token.env)
+            # without a store folder: the worker that proves copies of it would read the script and be counted too
             options = ["--pkcs11-module", self.token.module, "--pkcs11-uri", self.token.uri, "--pin-file", at("pin"), "--so-pin-file", at("so-pin"),
-                       "--pkcs11-store-dir", self.token.store, *self.options]
+                       *self.options]
             self.site = kluis.Site(at("site"), options)
             self.script(self.first_script)
             self.site.up()
@@ -97,8 +98,8 @@ class Rig:
         self.token.write("pin", pin + "\n")
 
     def latches(self):
-        folder = os.path.join(self.site.dir, "state")
-        return [os.path.join(folder, n) for n in os.listdir(folder) if n.startswith("pin-refused")]
+        """Notes of a refused PIN."""
+        return [os.path.join(here, n) for here, _, names in os.walk(os.path.join(self.site.dir, "state")) for n in names if n.startswith("pin-refused")]
 
 
 def create(api, name):
