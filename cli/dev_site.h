@@ -28,7 +28,7 @@ struct kl_dev_site {
     json_t *token_env; /* a given token's variables by name; NULL for one of our own */
     bool own_token;
     int64_t tokens; /* how many, when they are our own: 1 … 8 */
-    bool fresh; /* site.json was not there before */
+    bool fresh;     /* site.json was not there before */
     /* kept in client.json */
     char *client_id;
 };

@@ -25,6 +25,7 @@ struct flight {
     struct kl_err first; /* what the most preferred home said */
     int64_t started_ms, due_ms;
     struct flight *next, *prev; /* among those that are timed */
+    unsigned waiting;           /* answers to come */
     unsigned refs;              /* answers to come, and threads at work here */
     size_t current;             /* the home that has it now */
     unsigned tried;             /* bits by home */
@@ -168,6 +169,7 @@ static bool step_locked(struct flight *l)
         l->tried |= 1u << at;
         l->current = at;
         l->refs++;
+        l->waiting++;
         size_t left = 0;
         for (size_t i = 0; i < l->key->home_count; i++)
             left += (l->tried >> i & 1) == 0;
@@ -182,18 +184,26 @@ static bool step_locked(struct flight *l)
         (void)pthread_mutex_lock(&f->lock);
         if (code == KL_OK)
             return true;
+        if (l->ended) { /* a late answer has served meanwhile */
+            l->refs--;
+            l->waiting--;
+            answered_late_locked(&l->tries[at]);
+            return true;
+        }
         l->refs--;
+        l->waiting--;
         untime_locked(l);
         answered_late_locked(&l->tries[at]);
         note(l, &err);
     }
 }
 
-/* Nobody is left to ask. Those that still owe an answer may yet give it. */
+/* Nobody is left to ask: the end, unless one that still owes an answer may yet give it. */
 static bool ended_locked(struct flight *l)
 {
-    if (l->ended || l->refs > 1)
+    if (l->ended || l->waiting > 0)
         return false;
+    untime_locked(l);
     return l->ended = true;
 }
 
@@ -204,6 +214,7 @@ static void answered(void *arg, struct kl_token_reply *reply)
     struct kl_failover *f = l->f;
     size_t at = (size_t)(t - l->tries);
     (void)pthread_mutex_lock(&f->lock);
+    l->waiting--;
     answered_late_locked(t);
     if (!l->ended && !may_move(reply->code)) {
         l->ended = true;

@@ -159,10 +159,8 @@ static void fly(struct canary *c, const struct kl_api_alg *alg)
     size_t n = 0;
     enum kl_code code = kl_public_encrypt(alg, c->key, c->secret, CANARY_LEN, sealed, &n, &err);
     if (code == KL_OK) {
-        const struct kl_token_request req = {.call = KL_CALL_DECRYPT,
-                                             .alg = alg->token,
-                                             .input = sealed,
-                                             .input_len = n};
+        const struct kl_token_request req = {
+            .call = KL_CALL_DECRYPT, .alg = alg->token, .input = sealed, .input_len = n};
         code = kl_failover_submit(c->gate->failover, c->key, &req, canary_back, c, &err);
     }
     if (code != KL_OK)

@@ -7,10 +7,10 @@
 #include "keyvault/config.h"
 #include "keyvault/model/model.h"
 
-struct kl_jobs; /* keyvault/jobs.h: the threads that may block */
-struct kl_gate; /* keyvault/gate.h: proofs of private halves */
+struct kl_jobs;     /* keyvault/jobs.h: the threads that may block */
+struct kl_gate;     /* keyvault/gate.h: proofs of private halves */
 struct kl_failover; /* keyvault/failover.h: keys on several tokens */
-struct kl_limits; /* keyvault/limit.h: how much a vault and a caller may ask for */
+struct kl_limits;   /* keyvault/limit.h: how much a vault and a caller may ask for */
 
 struct kl_service {
     const struct kl_config *config;

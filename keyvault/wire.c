@@ -94,9 +94,8 @@ static void put_public(struct kl_buf *out, const struct kl_key_version *key)
 static void put_jwk(struct kl_buf *out, const struct kl_origin *origin,
                     const struct kl_key_version *key)
 {
-    static const enum kl_key_op order[] = {KL_OP_ENCRYPT, KL_OP_DECRYPT, KL_OP_SIGN,
-                                           KL_OP_VERIFY,  KL_OP_WRAP,    KL_OP_UNWRAP,
-                                           KL_OP_IMPORT};
+    static const enum kl_key_op order[] = {KL_OP_ENCRYPT, KL_OP_DECRYPT, KL_OP_SIGN,  KL_OP_VERIFY,
+                                           KL_OP_WRAP,    KL_OP_UNWRAP,  KL_OP_IMPORT};
     kl_buf_puts(out, "\"key\":{\"kid\":\"");
     kl_wire_put_id(out, origin, "keys", key->name, key->version);
     kl_buf_printf(out, "\",\"kty\":\"%s%s\",\"key_ops\":[", key->type == KL_KEY_EC ? "EC" : "RSA",

@@ -75,8 +75,8 @@ enum kl_code kl_wire_parse_create(const json_t *body, struct kl_key_create *how,
 enum kl_code kl_wire_parse_import(const json_t *body, struct kl_key_create *how,
                                   struct kl_wire_tags *tags, const json_t **ret_jwk,
                                   struct kl_err *err) KL_MUST_USE;
-/** Private key of a JSON Web Key (RFC 7518 sections 6.2.2 and 6.3.2, all CRT members) as PKCS#8 DER,
- * consistent in itself. KL_BAD_INPUT without saying more than which member is missing. */
+/** Private key of a JSON Web Key (RFC 7518 sections 6.2.2 and 6.3.2, all CRT members) as PKCS#8
+ * DER, consistent in itself. KL_BAD_INPUT without saying more than which member is missing. */
 enum kl_code kl_wire_jwk_private(const json_t *jwk, enum kl_key_type type, struct kl_secret **ret,
                                  struct kl_err *err) KL_MUST_USE;
 

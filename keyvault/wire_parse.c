@@ -90,7 +90,8 @@ static enum kl_code parse_ops(const json_t *body, enum kl_key_type type, unsigne
     unsigned found = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *word = json_string_value(json_array_get(list, i));
-        unsigned bit = word != NULL ? op_of(word, type == KL_KEY_EC ? ALL_EC : ALL_RSA | KL_OP_IMPORT) : 0;
+        unsigned bit =
+            word != NULL ? op_of(word, type == KL_KEY_EC ? ALL_EC : ALL_RSA | KL_OP_IMPORT) : 0;
         if (bit == 0)
             return kl_fail(err, KL_BAD_INPUT, "key_ops",
                            "Key operation '%.40s' is not supported for a key of type '%s'. "

@@ -15,8 +15,8 @@ struct kl_birth {
     struct kl_model *m;
     const char *vault_id; /* "" = the service's own keys */
     const char *name;
-    struct kl_token *token;   /* the versions are made there; vouches for their rows */
-    const char *vouching;     /* the vault's token, which vouches for the object's row */
+    struct kl_token *token;      /* the versions are made there; vouches for their rows */
+    const char *vouching;        /* the vault's token, which vouches for the object's row */
     struct kl_version_row *rows; /* oldest first; the caller's */
     size_t count;
     bool name_must_be_free; /* else a new version of an existing key is fine */
@@ -35,7 +35,8 @@ enum kl_code kl_birth_ready(struct kl_birth *b, struct kl_key_version **ret,
                             struct kl_err *err) KL_MUST_USE;
 void kl_birth_undo(struct kl_birth *b);
 
-/** Whether an unfinished version's token object is ours to destroy: one that was attached is not. */
+/** Whether an unfinished version's token object is ours to destroy: one that was attached is not.
+ */
 bool kl_birth_owns(int64_t origin);
 
 /** Make sure that the token holds nothing under the id of a version that was never acknowledged.

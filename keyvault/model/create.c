@@ -109,9 +109,13 @@ enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *n
         spec.profile = KL_PROFILE_FIXED;
     kl_birth_fill(how, &spec, token->name, &row);
     (void)snprintf(spec.label, sizeof spec.label, "%.24s/%.30s/%.6s", v->name, name, row.version);
-    struct kl_birth b = {
-        .m = m, .vault_id = v->id, .name = name, .token = token, .vouching = v->token_name,
-        .rows = &row, .count = 1};
+    struct kl_birth b = {.m = m,
+                         .vault_id = v->id,
+                         .name = name,
+                         .token = token,
+                         .vouching = v->token_name,
+                         .rows = &row,
+                         .count = 1};
     code = make(&b, &spec, ret, err);
     return code == KL_OK ? kl_home_settle(m, v, b.object.id, ret, err) : code;
 }
@@ -139,7 +143,7 @@ static enum kl_code find_system_key(struct kl_model *m, const char *purpose, con
 {
     size_t count = 0;
     KL_AUTO(store_session) t = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
         code = kl_object_read(t, "", KL_KIND_KEY, purpose, &object, err);
@@ -171,9 +175,9 @@ static bool several_homes(const struct kl_model *m, struct kl_token *token)
     return m->token_count > 1 && status.caps.domain_wrap != 0;
 }
 
-static enum kl_code make_system_key(struct kl_model *m, struct kl_token *token,
-                                    const char *purpose, const struct kl_key_spec *spec,
-                                    struct kl_key_version **ret, struct kl_err *err)
+static enum kl_code make_system_key(struct kl_model *m, struct kl_token *token, const char *purpose,
+                                    const struct kl_key_spec *spec, struct kl_key_version **ret,
+                                    struct kl_err *err)
 {
     struct kl_version_row row;
     struct kl_key_spec own = *spec;

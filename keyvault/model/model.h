@@ -59,8 +59,7 @@ enum kl_code kl_model_mark_put(struct kl_model *m, const char *text,
  * (seal.h); at the first start of a database they are taken as they are. KL_CORRUPT: a foreign hand
  * has changed them; with `accept` they are sealed as they are. KL_TOKEN_… when no token answers:
  * nobody's rights can be changed until a later call gets through. Token call. */
-enum kl_code kl_model_access_check(struct kl_model *m, bool accept,
-                                   struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_model_access_check(struct kl_model *m, bool accept, struct kl_err *err) KL_MUST_USE;
 
 /* --- vaults --- */
 
@@ -68,8 +67,8 @@ struct kl_vault_spec {
     const char *name, *subscription, *geography, *location; /* labels may be NULL: "default" */
     const char *token_names[KL_HOMES_MAX]; /* homes of its keys, the most preferred first */
     size_t token_count;                    /* 0 = the first configured */
-    enum kl_profile profile; /* 0 = domain-backed where the token can, else fixed */
-    int retention_days;      /* 0 = 90 */
+    enum kl_profile profile;               /* 0 = domain-backed where the token can, else fixed */
+    int retention_days;                    /* 0 = 90 */
     bool purge_protection;
     const char *tags_json;
     struct kl_origin origins[KL_MAX_ORIGINS];
@@ -99,8 +98,8 @@ enum kl_code kl_vault_list(struct kl_model *m, enum kl_object_state state, struc
 void kl_vault_list_free(struct kl_vault **list, size_t count);
 /** Change the homes of new keys. What there is gets copies on the tokens that are new in the list;
  * nothing is removed from one that leaves it. KL_VAULT_NOT_FOUND, KL_BAD_INPUT, KL_TOKEN_*. */
-enum kl_code kl_vault_set_homes(struct kl_model *m, const char *name, const char *const *token_names,
-                                size_t count, struct kl_vault **ret,
+enum kl_code kl_vault_set_homes(struct kl_model *m, const char *name,
+                                const char *const *token_names, size_t count, struct kl_vault **ret,
                                 struct kl_err *err) KL_MUST_USE;
 /** Purge protection on (one-way) and tags; NULL = unchanged. */
 enum kl_code kl_vault_update(struct kl_model *m, const char *name, const bool *purge_protection,
@@ -161,14 +160,16 @@ struct kl_key_attach {
 };
 /** A key that somebody made on a token of the vault, as a key or a new version of one, of the fixed
  * profile; nothing on the token changes. KL_NOT_FOUND, KL_CONFLICT (served already),
- * KL_BAD_INPUT (the URI, or several keys that fit it; a key that is not safe enough, or of a kind that is not served). */
+ * KL_BAD_INPUT (the URI, or several keys that fit it; a key that is not safe enough, or of a kind
+ * that is not served). */
 enum kl_code kl_key_attach(struct kl_model *m, struct kl_vault *v, const char *name,
                            const struct kl_key_attach *how, struct kl_key_version **ret,
                            struct kl_err *err) KL_MUST_USE;
 
 struct kl_key_import {
     struct kl_key_create as; /* spec.type must be said; bits and curve are the key's own */
-    struct kl_secret *bytes; /* PKCS#8 DER; or ciphertext of CKM_RSA_AES_KEY_WRAP under `wrapping` */
+    struct kl_secret
+        *bytes; /* PKCS#8 DER; or ciphertext of CKM_RSA_AES_KEY_WRAP under `wrapping` */
     struct kl_key_version *wrapping; /* NULL: bytes are in the clear */
 };
 /** A private key onto the vault's token (that of `wrapping`), as a key or a new version of one.
@@ -235,10 +236,10 @@ enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *n
  * deleted key). All or nothing. */
 enum kl_code kl_key_restore(struct kl_model *m, struct kl_vault *v, const void *blob, size_t n,
                             struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
-/** The same backup under the current domain key of the vault's token, appended to *ret: re-wrapped on
- * the token, nothing restored. *ret_moved = false: it is there already, and came back as it is; that is
- * also how a caller says that the new bytes have been stored. Errors as kl_key_restore but for the
- * name. */
+/** The same backup under the current domain key of the vault's token, appended to *ret: re-wrapped
+ * on the token, nothing restored. *ret_moved = false: it is there already, and came back as it is;
+ * that is also how a caller says that the new bytes have been stored. Errors as kl_key_restore but
+ * for the name. */
 enum kl_code kl_key_reseal(struct kl_model *m, struct kl_vault *v, const void *blob, size_t n,
                            struct kl_buf *ret, bool *ret_moved, struct kl_err *err) KL_MUST_USE;
 

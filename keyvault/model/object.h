@@ -75,19 +75,19 @@ struct kl_vault {
     struct kl_origin origins[KL_MAX_ORIGINS];
     size_t origin_count;
     char *subscription, *geography, *location; /* labels, never NULL */
-    char *token_name;         /* vouches for the vault's rows; fixed at creation */
-    struct kl_token *token;   /* NULL when the configuration lacks token_name */
-    struct kl_vault_home homes[KL_HOMES_MAX]; /* where new keys go, in order of preference */
-    size_t home_count;                        /* at least 1 */
-    enum kl_profile profile;  /* default of new keys, fixed at creation */
-    int retention_days;       /* 7 … 90, fixed at creation */
-    bool purge_protection;    /* one-way */
-    int64_t created, updated; /* unix seconds */
+    char *token_name;                          /* vouches for the vault's rows; fixed at creation */
+    struct kl_token *token;                    /* NULL when the configuration lacks token_name */
+    struct kl_vault_home homes[KL_HOMES_MAX];  /* where new keys go, in order of preference */
+    size_t home_count;                         /* at least 1 */
+    enum kl_profile profile;                   /* default of new keys, fixed at creation */
+    int retention_days;                        /* 7 … 90, fixed at creation */
+    bool purge_protection;                     /* one-way */
+    int64_t created, updated;                  /* unix seconds */
     int64_t deleted_at, purge_at;
     char *tags_json;            /* JSON object text or NULL */
     struct kl_policy *policies; /* sorted by object_id */
     size_t policy_count;
-    bool rbac; /* role assignments decide instead of the policies */
+    bool rbac;                         /* role assignments decide instead of the policies */
     struct kl_assignment *assignments; /* likewise sorted */
     size_t assignment_count;
 };
@@ -135,8 +135,8 @@ struct kl_key_version {
     int64_t seq;               /* its number in the store */
     enum kl_key_origin origin; /* of the private key */
     bool keep;                 /* a purge leaves the token object alone */
-    bool restored; /* came from a backup blob: provenance ends there */
-    uint8_t *spki; /* DER */
+    bool restored;             /* came from a backup blob: provenance ends there */
+    uint8_t *spki;             /* DER */
     size_t spki_len;
     EVP_PKEY *public_key;
     int64_t created, updated;

@@ -295,7 +295,8 @@ enum kl_code kl_import_objects(struct kl_session *s, struct kl_token_request *re
     if (kek.type != KL_KEY_RSA || req->input_len <= kek.size_bytes)
         return unreadable(err);
     /* the public point of an EC key cannot be had from its private half */
-    if (req->spec.type == KL_KEY_RSA && kl_import_is_inside(s) && open_inside(s, req, &kek, ret_private, ret_public)) {
+    if (req->spec.type == KL_KEY_RSA && kl_import_is_inside(s) &&
+        open_inside(s, req, &kek, ret_private, ret_public)) {
         *ret_mechanism = CKM_RSA_AES_KEY_WRAP_30;
         return KL_OK;
     }

@@ -34,8 +34,8 @@ struct kl_key {
 struct kl_keys *kl_keys_new(void);
 void kl_keys_free(struct kl_keys *keys);
 
-/** Forget all, list the token's private keys: those with a CKA_ID of 16 bytes under it, others under
- * their alias. */
+/** Forget all, list the token's private keys: those with a CKA_ID of 16 bytes under it, others
+ * under their alias. */
 CK_RV kl_keys_list(struct kl_keys *keys, struct kl_session *s) KL_MUST_USE;
 
 /** How many keys the index knows. */
@@ -67,8 +67,8 @@ void kl_keys_forget(struct kl_keys *keys, const uint8_t id[static KL_KEY_ID_LEN]
 /** The index has this id, without asking the token. */
 bool kl_keys_knows(struct kl_keys *keys, const uint8_t id[static KL_KEY_ID_LEN]);
 
-/** The id at this place, in the order of the listing, of keys with an id like ours; false behind the
- * last. */
+/** The id at this place, in the order of the listing, of keys with an id like ours; false behind
+ * the last. */
 bool kl_keys_id_at(struct kl_keys *keys, size_t place, uint8_t ret[static KL_KEY_ID_LEN]);
 
 #endif
