@@ -28,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct kl_hello hello;
     struct kl_token_request request = {0};
     struct kl_proto_reply reply = {0};
+    struct kl_progress progress;
     char why[KL_ASK_MAX];
     const uint8_t *pin;
     size_t pin_len;
@@ -40,6 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         same(data, size, frame, kl_proto_put_request(frame, id, &request));
     if (kl_proto_get_hello(data, size, &hello) == KL_OK)
         terminated(&hello.caps);
+    if (kl_proto_get_progress(data, size, &progress) == KL_OK)
+        same(data, size, frame, kl_proto_put_progress(frame, &progress));
     if (kl_proto_get_ask_pin(data, size, why) == KL_OK)
         same(data, size, frame, kl_proto_put_ask_pin(frame, why));
     if (kl_proto_get_pin(data, size, &pin, &pin_len) == KL_OK)
