@@ -198,3 +198,27 @@ def gives_keys_back(f, row):
         f.script()
         callers.more(200, 40, BACK_IN)
     callers.saw_only(200, 429, 503)
+
+
+def old_backups_open(f, row):
+    """A backup of before, after the token does OAEP in another way and has another domain key; and one made then, after both went back."""
+    api = f.api()
+    key = create(api, "k")
+    sealed = [Sealed(key, alg) for alg in ALGS]
+    old = api.must("POST", "/keys/k/backup")
+    f.script(row.script)
+    f.restart()
+    f.site.run("token", "domain-key", "rotate", "--so-pin-file", f.token.path("so-pin"))
+    f.restart()
+    api = f.api()
+    check_equal({s.open(api) for s in sealed}, {200}, "unwrap with the key, done in another way")
+    for blob in (old, api.must("POST", "/keys/k/backup")):
+        api.must("DELETE", "/keys/k")
+        api.must("DELETE", "/deletedkeys/k", wanted=204)
+        api.must("POST", "/keys/restore", blob)
+        check_equal({s.open(api) for s in sealed}, {200}, "unwrap with the restored key")
+        f.script()
+        f.restart()
+        api = f.api()
+    check_equal({s.open(api) for s in sealed}, {200}, "unwrap as in the beginning")
+    f.site.run("audit", "verify")

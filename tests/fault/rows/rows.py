@@ -146,6 +146,11 @@ ROWS = [
         "nethsm-pkcs11#313, krill#761, node-webcrypto-p11#56: the module panics, or keeps a stale list of slots when an instance goes down",
         "C_Decrypt +1 abort\n* 1-p return CKR_SLOT_ID_INVALID",
         "a crash costs one worker, stale slots too", SURVIVES(logins=2)),
+    Row(30, "old-blobs",
+        "Barbican: a migration changed the mechanism's parameters, stored HMACs failed, and the tool for rotation was broken",
+        "* always hide-mechanism CKM_RSA_PKCS_OAEP",
+        "blobs say how and under which key they were made, and open after a rotation and on a token that works in another way",
+        keys.old_backups_open),
 ]
 
 
