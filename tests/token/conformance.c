@@ -243,6 +243,7 @@ static void out_and_in(struct kl_token *t, struct kl_key_spec spec)
         assert_true(good);
     }
     req.call = KL_CALL_WRAP; /* what came in can go out again */
+    req.input_len = 0;
     must(kl_token_call(t, &req, NULL, NULL, &err), &err);
     destroy(t, &k);
 }
