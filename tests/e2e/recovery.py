@@ -181,5 +181,4 @@ def test_garbage_is_no_illness(site):
                 "circuit, restarts and generation of the token")
 
 
-if __name__ == "__main__":
-    kluis.main(globals())
+kluis.main(globals())
