@@ -32,7 +32,8 @@ void kl_issuers_free(struct kl_issuers *s);
 /** Hold the keys still: the rows for kl_jwt_verify, to be given back with kl_issuers_unlock. */
 const struct kl_jwt_issuer *kl_issuers_lock(struct kl_issuers *s, size_t *ret_count);
 void kl_issuers_unlock(struct kl_issuers *s);
-/** A token named a key that is not known: look for new keys soon, not more than six times a minute. */
+/** A token named a key that is not known: look for new keys soon, not more than six times a minute.
+ */
 void kl_issuers_look_again(struct kl_issuers *s);
 /** Grows when any issuer's keys have changed. */
 uint64_t kl_issuers_generation(struct kl_issuers *s);
