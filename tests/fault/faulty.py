@@ -47,10 +47,10 @@ def unwrap(api, key, value, alg="RSA-OAEP-256"):
 def site(kind=fault.Fault, **settings):
     """(token, site) of a running site; settings go to its [token main], with - for _."""
     with kind() as token:
+        os.environ.update(token.env)  # a site that is started again takes it from here
         options = ["--pkcs11-module", token.module, "--pkcs11-uri", token.uri, "--pin-file", token.path("pin"),
                    "--so-pin-file", token.path("so-pin"), "--pkcs11-store-dir", token.store]
         s = kluis.Site(token.path("site"), options)
-        s.env = dict(token.env)
         with s:
             if settings:
                 with open(os.path.join(s.dir, "kluis.conf"), "a", encoding="utf-8") as f:

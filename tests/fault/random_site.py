@@ -117,11 +117,13 @@ def test_random_scripts():
     with faulty.site(deadline="2s", slow_deadline="10s", retry_limit="1s") as (token, site):
         api, good = kluis.Api(site), 0
         api.login()
+        before = token.calls("C_Decrypt")
         keys, daemon = [faulty.create(api, f"known-{n}") for n in range(3)], site.daemon()
         for seed in range(SEED, SEED + SCRIPTS):
             good += run_script(token, site, api, seed, keys)
             check_equal(site.daemon(), daemon, f"KLUIS_SEED={seed}: kluisd still runs")
             check(not os.path.getsize(token.path("script.crash")), f"KLUIS_SEED={seed}: no worker crashed by itself")
+        check(token.calls("C_Decrypt") > before + SCRIPTS, "the operations go through the fault module")
         check(good > SCRIPTS, f"operations that were done in spite of faults: {good}")
         site.run("audit", "verify")
 
