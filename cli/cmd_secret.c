@@ -10,7 +10,7 @@ static const char *const encodings[] = {"utf-8", "ascii", "base64", "hex", NULL}
 #define ATTRIBUTES                                                                                 \
     {.name = "content-type",                                                                       \
      .argument = "TEXT",                                                                           \
-     .help = "What the value is, for those who read it: application/json, password …"},            \
+     .help = "What the value is, for those who read it: such as application/json."},               \
         {.name = "expires",                                                                        \
          .argument = "TIME",                                                                       \
          .help = "For those who read it; the service goes on answering. 2026-12-31, "              \
@@ -87,36 +87,19 @@ static const struct kl_option attribute_options[] = {
 };
 
 static const struct kl_option backup_options[] = {
-    KL_OPT_VAULT_NAME,
-    KL_OPT_SECRET_NAME,
-    KL_OPT_SECRET_ID,
-    KL_OPT_SUBSCRIPTION,
-    {.name = "file",
-     .letter = 'f',
-     .argument = "FILE",
-     .required = true,
-     .help = "Where the backup goes: a new file, readable by you only.",
-     .complete = KL_COMPLETE_FILE},
-    KL_OPT_FORCE,
+    KL_OPT_VAULT_NAME,   KL_OPT_SECRET_NAME, KL_OPT_SECRET_ID,
+    KL_OPT_SUBSCRIPTION, KL_OPT_BACKUP_OUT,  KL_OPT_FORCE,
 };
 
 static const struct kl_option restore_options[] = {
     KL_OPT_VAULT_NAME,
     KL_OPT_SUBSCRIPTION,
-    {.name = "file",
-     .letter = 'f',
-     .argument = "FILE",
-     .required = true,
-     .help = "The backup.",
-     .complete = KL_COMPLETE_FILE},
+    KL_OPT_BACKUP_IN,
 };
 
-#define ROW(verb_, run_, options_)                                                                 \
-    .verb = verb_, .options = options_, .option_count = KL_COUNT(options_), .lists = true,         \
-    .remote = true, .run = run_
-
 static const struct kl_command commands[] = {
-    {ROW("set", kl_secret_cmd_set, set_options), .summary = "set a secret, or a new version of one",
+    {KL_LISTING_ROW("set", kl_secret_cmd_set, set_options),
+     .summary = "set a secret, or a new version of one",
      .text =
          "Keep a value of up to 25 KB in the vault. If a secret of that name exists, this makes "
          "a new version of it; older ones stay readable by their version.\n\nThe value never "
@@ -125,64 +108,66 @@ static const struct kl_command commands[] = {
                 "pwgen 32 1 | kluis secret set --vault-name prod --name db-password\n"
                 "kluis secret set --vault-name prod --name tls --file key.pem\n"
                 "kluis secret set --vault-name prod --name blob --file blob.bin --encoding base64"},
-    {ROW("show", kl_secret_cmd_show, show_options), .summary = "show a secret with its value",
+    {KL_LISTING_ROW("show", kl_secret_cmd_show, show_options),
+     .summary = "show a secret with its value",
      .text = "Show a secret's newest version, or the one that --version names. At a terminal the "
              "value is left out unless --show-secret.",
      .example = "kluis secret show --vault-name prod --name db-password -o json\n"
                 "kluis secret show --vault-name prod --name db-password --show-secret"},
-    {ROW("download", kl_secret_cmd_download, download_options),
+    {KL_LISTING_ROW("download", kl_secret_cmd_download, download_options),
      .summary = "write a secret's value to a file",
      .text = "Write the value, and nothing but the value, to a new file of mode 0600. What 'set' "
              "encoded is decoded, so that the file is the one that was set.",
      .example = "kluis secret download --vault-name prod --name tls --file key.pem\n"
                 "PGPASSWORD=$(kluis secret download --vault-name prod --name db-password -f -) "
                 "psql"},
-    {ROW("list", kl_secret_cmd_list, vault_options), .summary = "list the secrets of a vault",
+    {KL_LISTING_ROW("list", kl_secret_cmd_list, vault_options),
+     .summary = "list the secrets of a vault",
      .text = "List the secrets of a vault, one row each, without values. Deleted ones: 'kluis "
              "secret list-deleted'.",
      .example = "kluis secret list --vault-name prod -o table"},
-    {ROW("list-versions", kl_secret_cmd_list_versions, secret_options),
+    {KL_LISTING_ROW("list-versions", kl_secret_cmd_list_versions, secret_options),
      .summary = "list a secret's versions",
      .text = "List every version of a secret, without values.",
      .example = "kluis secret list-versions --vault-name prod --name db-password"},
-    {ROW("set-attributes", kl_secret_cmd_set_attributes, attribute_options),
+    {KL_LISTING_ROW("set-attributes", kl_secret_cmd_set_attributes, attribute_options),
      .summary = "enable, disable, set times, content type and tags",
      .text = "Change one version of a secret (the newest without --version). What is not named "
              "stays as it is; the value never changes.",
      .example = "kluis secret set-attributes -n db-password --vault-name prod --enabled false\n"
                 "kluis secret set-attributes -n db-password --vault-name prod --expires +90d"},
-    {ROW("delete", kl_secret_cmd_delete, confirm_options),
+    {KL_LISTING_ROW("delete", kl_secret_cmd_delete, confirm_options),
      .summary = "delete a secret; it can be recovered",
      .text = "Delete a secret with all its versions. Nobody can read it until 'kluis secret "
              "recover'. The name stays taken.\n\nAt a terminal you are asked for the secret's "
              "name, unless --yes.",
      .example = "kluis secret delete --vault-name prod --name old-password"},
-    {ROW("list-deleted", kl_secret_cmd_list_deleted, vault_options),
+    {KL_LISTING_ROW("list-deleted", kl_secret_cmd_list_deleted, vault_options),
      .summary = "list the deleted secrets of a vault",
      .text = "List the secrets that are deleted and not yet purged, with the day of their end.",
      .example = "kluis secret list-deleted --vault-name prod"},
-    {ROW("show-deleted", kl_secret_cmd_show_deleted, secret_options),
+    {KL_LISTING_ROW("show-deleted", kl_secret_cmd_show_deleted, secret_options),
      .summary = "show one deleted secret",
      .text = "Show a deleted secret: when it was deleted and when it will be purged. Its value "
              "cannot be read.",
      .example = "kluis secret show-deleted --vault-name prod --name old-password"},
-    {ROW("recover", kl_secret_cmd_recover, secret_options),
+    {KL_LISTING_ROW("recover", kl_secret_cmd_recover, secret_options),
      .summary = "bring a deleted secret back",
      .text = "Bring a deleted secret back with every version, as it was.",
      .example = "kluis secret recover --vault-name prod --name old-password"},
-    {ROW("purge", kl_secret_cmd_purge, confirm_options),
+    {KL_LISTING_ROW("purge", kl_secret_cmd_purge, confirm_options),
      .summary = "destroy a deleted secret for good",
      .text = "Destroy a deleted secret and all its versions. There is no way back but a backup. "
              "Refused under purge protection.\n\nAt a terminal you are asked for the secret's "
              "name, unless --yes.",
      .example = "kluis secret purge --vault-name test --name old-password"},
-    {ROW("backup", kl_secret_cmd_backup, backup_options),
+    {KL_LISTING_ROW("backup", kl_secret_cmd_backup, backup_options),
      .summary = "write a sealed copy of a secret to a file",
      .text = "Write a secret with all its versions to a file that only this service's token domain "
              "can open, and only into a vault of the same subscription and geography. Needs the "
              "permission backup.\n\nOn failure no file is left behind.",
      .example = "kluis secret backup --vault-name prod --name db-password --file db-password.blob"},
-    {ROW("restore", kl_secret_cmd_restore, restore_options),
+    {KL_LISTING_ROW("restore", kl_secret_cmd_restore, restore_options),
      .summary = "bring a secret back from its backup file",
      .text = "Restore a secret, with its name, versions and attributes, from a backup into a vault "
              "of the same subscription and geography. Refused while the name is taken, also by a "

@@ -102,6 +102,7 @@ static const struct kl_route data_routes[] = {
 };
 
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+#define PUT     2 /* its place among them */
 #define METHODS (sizeof methods / sizeof methods[0])
 
 enum param { PARAM_NONE, PARAM_NAME, PARAM_VERSION };
@@ -278,7 +279,13 @@ static const struct node *walk(const struct node *n, const struct target *t, siz
     if (literal != NULL)
         found = walk(literal, t, i + 1, m, ret, ret_seen);
     if (found == NULL && n->parameter != NULL) {
-        found = walk(n->parameter, t, i + 1, m, ret, ret_seen);
+        unsigned below = 0;
+        found = walk(n->parameter, t, i + 1, m, ret, &below);
+        if (literal != NULL) { /* nothing is made by PUT under a name that is a word of the API */
+            below &= ~(1U << PUT);
+            found = m == PUT ? NULL : found;
+        }
+        *ret_seen |= below;
         if (found != NULL)
             (void)snprintf(n->takes == PARAM_NAME ? ret->name : ret->version, KL_OP_SEGMENT_MAX,
                            "%s", segment);

@@ -143,7 +143,7 @@ static struct kl_vault *make_vault(struct site *s, const char *name, int days, b
     return v;
 }
 
-void site_begin(struct site *s)
+static void make_site(struct site *s, bool makes_macs)
 {
     /* In memory where there is such a place: thousands of commits are synced. */
     *s = (struct site){.folder = "/dev/shm/kluis-model-XXXXXX"};
@@ -154,9 +154,21 @@ void site_begin(struct site *s)
     (void)snprintf(s->database, sizeof s->database, "%s/kluis.db", s->folder);
     s->token = fake_token_new("t1", "domain-1");
     assert_non_null(s->token);
+    if (!makes_macs)
+        fake_token_fail(s->token, KL_CALL_MAC, KL_TOKEN_UNSUPPORTED, 1000);
     open_model(s);
     s->open = make_vault(s, "open", 7, false);
     s->safe = make_vault(s, "safe", 10, true);
+}
+
+void site_begin(struct site *s)
+{
+    make_site(s, true);
+}
+
+void site_begin_without_mac(struct site *s)
+{
+    make_site(s, false);
 }
 
 static void drop_vaults(struct site *s)

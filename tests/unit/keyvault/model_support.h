@@ -25,6 +25,8 @@ struct site {
 
 /** New folder, token and database; two vaults. */
 void site_begin(struct site *s);
+/** The same on a token that never made a MAC. */
+void site_begin_without_mac(struct site *s);
 /** Close the model and open the same database again, as after a restart. Vaults are looked up again
  * (NULL when gone). */
 void site_restart(struct site *s);
