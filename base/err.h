@@ -53,6 +53,12 @@
     X(KL_SECRET_NOT_FOUND, "secret not found")                                                     \
     X(KL_DELETED_SECRET_NOT_FOUND, "deleted secret not found")                                     \
     X(KL_SECRET_DISABLED, "secret disabled")                                                       \
+    X(KL_CERTIFICATE_NOT_FOUND, "certificate not found")                                           \
+    X(KL_DELETED_CERTIFICATE_NOT_FOUND, "deleted certificate not found")                           \
+    X(KL_PENDING_NOT_FOUND, "no pending certificate operation")                                    \
+    X(KL_ISSUER_NOT_FOUND, "certificate issuer not found")                                         \
+    X(KL_CONTACTS_NOT_FOUND, "no certificate contacts")                                            \
+    X(KL_MANAGED, "managed by a certificate")                                                      \
     X(KL_KEY_DISABLED, "key disabled")                                                             \
     X(KL_KEY_NOT_YET_VALID, "key not yet valid")                                                   \
     X(KL_KEY_EXPIRED, "key expired")                                                               \

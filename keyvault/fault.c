@@ -98,6 +98,17 @@ struct kl_fault kl_fault_of(enum kl_code code)
     case KL_SECRET_NOT_FOUND:
     case KL_DELETED_SECRET_NOT_FOUND:
         return FAULT(404, "SecretNotFound", NULL, NULL);
+    case KL_CERTIFICATE_NOT_FOUND:
+    case KL_DELETED_CERTIFICATE_NOT_FOUND:
+        return FAULT(404, "CertificateNotFound", NULL, NULL);
+    case KL_PENDING_NOT_FOUND:
+        return FAULT(404, "PendingCertificateNotFound", NULL, NULL);
+    case KL_ISSUER_NOT_FOUND:
+        return FAULT(404, "CertificateIssuerNotFound", NULL, NULL);
+    case KL_CONTACTS_NOT_FOUND:
+        return FAULT(404, "ContactsNotFound", NULL, NULL);
+    case KL_MANAGED:
+        return FAULT(403, "Forbidden", NULL, NULL);
     case KL_SECRET_DISABLED:
         return FAULT(403, "Forbidden", "SecretDisabled", NULL);
     case KL_KEY_DISABLED:

@@ -57,6 +57,8 @@ static enum kl_code refuse_name(const struct kl_birth *b, enum kl_code why, stru
 {
     if (why == KL_NAME_DELETED)
         return kl_object_held(KL_KIND_KEY, b->name, err);
+    if (why == KL_MANAGED)
+        return kl_object_led(KL_KIND_KEY, b->name, b->object.managed != 0, err);
     if (why != KL_OK)
         return kl_fail(err, why, "key", "key %s is in no state to get a version", b->name);
     return kl_fail(err, KL_CONFLICT, "key", "A key named %s already exists.", b->name);
@@ -66,7 +68,8 @@ static enum kl_code insert_object(struct kl_birth *b, struct kl_store_session *t
                                   struct kl_err *err)
 {
     struct kl_object_row *o = &b->object;
-    *o = (struct kl_object_row){.state = KL_LIFE_NEW, .created = kl_clock_unix()};
+    *o = (struct kl_object_row){
+        .state = KL_LIFE_NEW, .managed = b->managed, .created = kl_clock_unix()};
     (void)snprintf(o->vault_id, sizeof o->vault_id, "%s", b->vault_id);
     (void)snprintf(o->name, sizeof o->name, "%s", b->name);
     kl_model_fold(b->name, o->folded, sizeof o->folded);
@@ -82,6 +85,8 @@ static enum kl_code claim_name(struct kl_birth *b, struct kl_store_session *t, s
     if (code != KL_OK)
         return code;
     code = kl_life_next(KL_KIND_KEY, (enum kl_life)b->object.state, KL_EVENT_READY, &next);
+    if (code == KL_OK && (b->object.managed != 0) != b->managed)
+        code = KL_MANAGED;
     if (code != KL_OK || b->name_must_be_free)
         return refuse_name(b, code, err);
     return KL_OK;
@@ -186,7 +191,9 @@ static enum kl_code rows_ready(struct kl_birth *b, struct kl_store_session *t,
                                         KL_ARG_BYTES(row->spki_hash, sizeof row->spki_hash),
                                         KL_ARG_BYTES(row->mac, sizeof row->mac),
                                         KL_ARG_INT(row->bits), KL_ARG_INT(row->curve),
-                                        KL_ARG_INT(row->origin), KL_ARG_INT(row->seq)),
+                                        KL_ARG_INT(row->origin),
+                                        KL_ARG_BYTES(row->attr_mac, sizeof row->attr_mac),
+                                        KL_ARG_INT(row->seq)),
                                 &changed, err);
         if (code == KL_OK && changed != 1)
             code = kl_fail(err, KL_CONFLICT, "key", "the creation of %s was undone meanwhile",
@@ -236,6 +243,8 @@ enum kl_code kl_birth_ready(struct kl_birth *b, struct kl_key_version **ret, str
     struct protectors p = {.versions = {NULL}};
     KL_AUTO(key_version) k = NULL;
     enum kl_code code = protectors_open(b, &p, err);
+    for (size_t i = 0; i < b->count && code == KL_OK; i++)
+        code = kl_attributes_seal(b->m, &b->rows[i], err);
     if (code == KL_OK)
         code = kl_snapshot_version(b->m, &b->object, &b->rows[b->count - 1], &k, err);
     if (code == KL_OK) {

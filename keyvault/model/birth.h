@@ -19,6 +19,7 @@ struct kl_birth {
     const char *vouching;        /* the vault's token, which vouches for the object's row */
     struct kl_version_row *rows; /* oldest first; the caller's */
     size_t count;
+    bool managed;           /* behind a certificate: only of its own kind may be there before */
     bool name_must_be_free; /* else a new version of an existing key is fine */
     /* filled in */
     struct kl_object_row object;

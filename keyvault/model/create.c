@@ -110,6 +110,7 @@ enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *n
     kl_birth_fill(how, &spec, token->name, &row);
     (void)snprintf(spec.label, sizeof spec.label, "%.24s/%.30s/%.6s", v->name, name, row.version);
     struct kl_birth b = {.m = m,
+                         .managed = how->managed,
                          .vault_id = v->id,
                          .name = name,
                          .token = token,

@@ -202,7 +202,8 @@ static enum kl_code finish(struct kl_birth *b, const struct kl_key_import *how,
     if (code != KL_OK)
         return code;
     code = bring_in(b, how, spec, &spki, err);
-    if (code == KL_OK)
+    /* One behind a certificate may be another's too: it is another object on the token. */
+    if (code == KL_OK && !b->managed)
         code = must_be_new(b->m, &b->rows[0], true, err);
     if (code != KL_OK) {
         kl_birth_undo(b);
@@ -233,6 +234,7 @@ enum kl_code kl_key_import(struct kl_model *m, struct kl_vault *v, const char *n
     row.origin = KL_ORIGIN_SOFTWARE;
     (void)snprintf(spec.label, sizeof spec.label, "%.24s/%.30s/%.6s", v->name, name, row.version);
     struct kl_birth b = {.m = m,
+                         .managed = how->as.managed,
                          .vault_id = v->id,
                          .name = name,
                          .token = token,

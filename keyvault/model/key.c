@@ -24,7 +24,7 @@ static void lower(const char *version, char out[static KL_VERSION_LEN + 1])
 static enum kl_code active_object(struct kl_store_session *t, const char *vault_id,
                                   const char *name, struct kl_object_row *ret, struct kl_err *err)
 {
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     enum kl_code code = kl_object_read(t, vault_id, KL_KIND_KEY, name, &object, err);
     if (code == KL_NOT_FOUND || (code == KL_OK && object.state != KL_LIFE_ACTIVE))
         return kl_key_missing(err, name);
@@ -62,7 +62,7 @@ static enum kl_code find_in_store(struct kl_model *m, struct kl_vault *v, const 
 {
     KL_AUTO(store_session) t = NULL;
     KL_AUTO(key_version) k = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
         code = active_object(t, v->id, name, &object, err);
@@ -157,7 +157,8 @@ static enum kl_code write_row(struct kl_store_session *t, const struct kl_versio
         t, KL_Q_VERSION_SET,
         KL_ARGS(KL_ARG_INT(row->ops), KL_ARG_INT(row->enabled), KL_ARG_INT(row->has_nbf),
                 KL_ARG_INT(row->nbf), KL_ARG_INT(row->has_exp), KL_ARG_INT(row->exp),
-                KL_ARG_TEXT(row->tags), KL_ARG_INT(row->updated), KL_ARG_INT(row->seq)),
+                KL_ARG_TEXT(row->tags), KL_ARG_INT(row->updated),
+                KL_ARG_BYTES(row->attr_mac, sizeof row->attr_mac), KL_ARG_INT(row->seq)),
         NULL, err);
 }
 
@@ -195,18 +196,22 @@ static enum kl_code update_with(struct kl_model *m, struct kl_vault *v, const ch
 {
     KL_AUTO(store_session) t = NULL;
     KL_AUTO(key_version) k = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
         code = active_object(t, v->id, name, &object, err);
     if (code == KL_OK)
         code = read_edit(t, &object, version, e, err);
+    if (code == KL_OK && object.managed != 0 && !e->patch->managed)
+        code = kl_object_managed(KL_KIND_KEY, object.name, err);
     if (code == KL_OK && e->patch->ops != NULL)
         code = kl_key_ops_fit((enum kl_key_type)e->row.type, *e->patch->ops, err);
     if (code != KL_OK)
         return code;
     apply(e);
-    code = kl_snapshot_version(m, &object, &e->row, &k, err);
+    code = kl_attributes_seal(m, &e->row, err);
+    if (code == KL_OK)
+        code = kl_snapshot_version(m, &object, &e->row, &k, err);
     if (code == KL_OK)
         code = kl_home_load(m, t, k, err);
     if (code == KL_OK)

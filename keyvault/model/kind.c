@@ -11,6 +11,12 @@ static const struct kl_kind_row kinds[KL_KIND_COUNT] = {
                         .missing = KL_SECRET_NOT_FOUND,
                         .deleted_missing = KL_DELETED_SECRET_NOT_FOUND,
                         .forget = KL_Q_SECRETS_DELETE},
+    [KL_KIND_CERTIFICATE] = {.noun = "certificate",
+                             .title = "Certificate",
+                             .missing = KL_CERTIFICATE_NOT_FOUND,
+                             .deleted_missing = KL_DELETED_CERTIFICATE_NOT_FOUND,
+                             .leads = true,
+                             .forget = KL_Q_SECRETS_DELETE},
 };
 
 static const struct kl_kind_row no_kind = {.noun = "object",
@@ -52,4 +58,22 @@ enum kl_code kl_object_held(enum kl_kind kind, const char *name, struct kl_err *
                    "%s %s is currently in a deleted but recoverable state, and its name cannot be "
                    "reused; in this state, the %s can only be recovered or purged.",
                    row->title, name, row->noun);
+}
+
+enum kl_code kl_object_led(enum kl_kind kind, const char *name, bool led, struct kl_err *err)
+{
+    const struct kl_kind_row *row = kl_kind_row(kind);
+    if (led)
+        return kl_fail(err, KL_CONFLICT, row->noun,
+                       "The %s %s belongs to the certificate of its name.", row->noun, name);
+    return kl_fail(err, KL_CONFLICT, row->noun, "A %s named %s already exists.", row->noun, name);
+}
+
+enum kl_code kl_object_managed(enum kl_kind kind, const char *name, struct kl_err *err)
+{
+    const struct kl_kind_row *row = kl_kind_row(kind);
+    return kl_fail(
+        err, KL_MANAGED, row->noun,
+        "Operation is not allowed on %s %s: it is managed by the certificate of its name.",
+        row->noun, name);
 }

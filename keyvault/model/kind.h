@@ -12,6 +12,7 @@ struct kl_kind_row {
     enum kl_code deleted_missing; /* no deleted one */
     bool on_token; /* each version has an object on a token, which a purge destroys first; else
                       purging is one commit */
+    bool leads;    /* key and secret of its name that are managed go the way it goes */
     enum kl_store_query forget; /* removes all versions of an object that has nothing on a token */
 };
 
@@ -27,5 +28,11 @@ enum kl_code kl_object_missing(enum kl_kind kind, const char *name, const char *
 enum kl_code kl_object_not_deleted(enum kl_kind kind, const char *name, struct kl_err *err);
 /** KL_NAME_DELETED: a deleted object holds the name. */
 enum kl_code kl_object_held(enum kl_kind kind, const char *name, struct kl_err *err);
+
+/** KL_CONFLICT: the name is taken by an object behind a certificate (`led`), or by one that is not
+ * and was to become one. */
+enum kl_code kl_object_led(enum kl_kind kind, const char *name, bool led, struct kl_err *err);
+/** KL_MANAGED: what is behind a certificate changes with it only. */
+enum kl_code kl_object_managed(enum kl_kind kind, const char *name, struct kl_err *err);
 
 #endif

@@ -137,6 +137,7 @@ struct kl_key_create {
     struct kl_key_spec
         spec; /* type, bits, curve; label is set by the model; profile 0 = the vault's default */
     bool hsm; /* answer as kty RSA-HSM / EC-HSM */
+    bool managed; /* behind the certificate of its name */
     unsigned ops; /* 0 = all that fit the type */
     struct kl_key_attrs attrs;
     const char *tags_json;
@@ -188,6 +189,7 @@ struct kl_key_patch {
     const bool *enabled;
     const int64_t *nbf, *exp; /* NULL = unchanged */
     const unsigned *ops;
+    bool managed; /* it is the certificate that changes: else KL_MANAGED for a key behind one */
     const char *tags_json; /* NULL = unchanged, "{}" = none */
 };
 /** Change one version, `version` NULL or "" = newest. KL_KEY_NOT_FOUND. */

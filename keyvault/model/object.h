@@ -59,7 +59,13 @@ enum kl_object_state { KL_STATE_ACTIVE, KL_STATE_DELETED };
 
 /** What a name in a vault stands for: each kind has names of its own. Stored: append only, before
  * KL_KIND_COUNT. */
-enum kl_kind { KL_KIND_KEY, KL_KIND_SECRET, KL_KIND_COUNT, KL_KIND_VAULT = KL_KIND_COUNT };
+enum kl_kind {
+    KL_KIND_KEY,
+    KL_KIND_SECRET,
+    KL_KIND_CERTIFICATE,
+    KL_KIND_COUNT,
+    KL_KIND_VAULT = KL_KIND_COUNT
+};
 
 /** A token that a vault's keys live on. */
 struct kl_vault_home {
@@ -121,6 +127,7 @@ struct kl_key_version {
     enum kl_key_type type;
     uint32_t bits;
     enum kl_curve curve;
+    bool managed; /* belongs to the certificate of its name */
     bool hsm; /* kty answers RSA-HSM / EC-HSM, as its creator asked; the key is on the token either
                  way */
     unsigned ops; /* bits of enum kl_key_op */

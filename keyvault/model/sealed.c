@@ -132,6 +132,10 @@ static enum kl_code mac_of(const uint8_t *key, const char *vault_id,
     put_text(&b, row->tags);
     for (size_t i = 0; i < KL_COUNT(numbers); i++)
         put_number(&b, numbers[i]);
+    if (row->key_version != NULL || row->about != NULL) { /* rows of before have neither */
+        put_text(&b, row->key_version);
+        put_text(&b, row->about);
+    }
     if (kl_buf_failed(&b))
         code = kl_fail(err, KL_NO_MEMORY, "kl_buf_put", "no memory for a row's MAC");
     else if (HMAC(EVP_sha256(), key, KL_SEALED_KEY_LEN, (const unsigned char *)b.bytes, b.len, ret,

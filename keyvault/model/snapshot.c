@@ -61,6 +61,7 @@ static void copy_plain(const struct kl_object_row *object, const struct kl_versi
                                      .has_exp = row->has_exp != 0,
                                      .nbf = row->nbf,
                                      .exp = row->exp};
+    k->managed = object->managed != 0;
     k->profile = (enum kl_profile)row->profile;
     k->restored = row->restored != 0;
     k->seq = row->seq;
@@ -76,6 +77,9 @@ enum kl_code kl_snapshot_version(const struct kl_model *m, const struct kl_objec
                                  const struct kl_version_row *row, struct kl_key_version **ret,
                                  struct kl_err *err)
 {
+    enum kl_code code = kl_attributes_check(m, row, err);
+    if (code != KL_OK)
+        return code;
     struct kl_key_version *fresh = calloc(1, sizeof *fresh);
     if (fresh == NULL)
         return no_memory(err);
@@ -84,7 +88,7 @@ enum kl_code kl_snapshot_version(const struct kl_model *m, const struct kl_objec
     if (!copy_text(row->tags, &k->tags_json) || !copy_text(row->token, &k->token_name))
         return no_memory(err);
     k->token = kl_model_token(m, row->token);
-    enum kl_code code = copy_spki(row, k, err);
+    code = copy_spki(row, k, err);
     if (code == KL_OK)
         *ret = kl_take(k);
     return code;

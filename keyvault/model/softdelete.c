@@ -136,7 +136,15 @@ static enum kl_code object_begin(struct kl_change *c, const char *vault_id, cons
         return absent(c, kind, name, err);
     if (code != KL_OK)
         return code;
-    code = kl_life_next(kind, (enum kl_life)c->object.state, c->event, &c->next);
+    bool led = false;
+    if (!c->by_date)
+        code = kl_change_is_led(c->t, &c->object, &led, err);
+    if (code == KL_OK && led)
+        return c->object.state == KL_LIFE_ACTIVE && c->event == KL_EVENT_DELETE
+                   ? kl_object_managed(kind, name, err)
+                   : absent(c, kind, name, err);
+    if (code == KL_OK)
+        code = kl_life_next(kind, (enum kl_life)c->object.state, c->event, &c->next);
     if (code != KL_OK)
         return refuse(kind, code, name, err);
     return kl_change_checked(c, kl_protect_check_object(&c->protector, &c->object, err), err);
@@ -167,6 +175,8 @@ static enum kl_code change_write(struct kl_change *c, struct kl_stamps s, kl_cha
     o->purge_at = s.purge_at;
     o->deleted_elapsed = s.elapsed;
     enum kl_code code = kl_change_write_object(c, o, c->next, err);
+    if (code == KL_OK)
+        code = kl_change_lead(c, s, err);
     if (code == KL_OK)
         code = look(arg, c->m, c->t, o, err);
     if (code != KL_OK)
@@ -203,7 +213,8 @@ enum kl_code kl_object_deleted(struct kl_model *m, const struct kl_vault *v, enu
     enum kl_code code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
         code = kl_object_read(t, v->id, kind, name, &object, err);
-    if (code == KL_NOT_FOUND || (code == KL_OK && object.state != KL_LIFE_DELETED))
+    if (code == KL_NOT_FOUND ||
+        (code == KL_OK && (object.state != KL_LIFE_DELETED || object.managed != 0)))
         return kl_object_not_deleted(kind, name, err);
     return code == KL_OK ? look(arg, m, t, &object, err) : code;
 }
@@ -241,6 +252,8 @@ enum kl_code kl_change_bury_object(struct kl_change *c, struct kl_object_row *o,
         kl_life_next((enum kl_kind)o->kind, (enum kl_life)o->state, KL_EVENT_GONE, &next);
     if (code == KL_OK && !kind->on_token)
         code = kl_store_run(c->t, kind->forget, KL_ARGS(KL_ARG_INT(o->id)), NULL, err);
+    if (code == KL_OK && kind->leads)
+        code = kl_store_run(c->t, KL_Q_PARTS_DELETE_OF, KL_ARGS(KL_ARG_INT(o->id)), NULL, err);
     return code == KL_OK ? kl_change_write_object(c, o, next, err) : code;
 }
 
@@ -330,6 +343,9 @@ static enum kl_code condemn(struct kl_change *c, struct kl_err *err)
         code = kl_change_write_object(c, o, c->next, err);
     if (code == KL_OK && !kl_kind_row(o->kind)->on_token)
         code = kl_change_bury_object(c, o, err);
+    if (code == KL_OK)
+        code = kl_change_lead(c, (struct kl_stamps){o->deleted_at, o->purge_at, o->deleted_elapsed},
+                              err);
     return code == KL_OK ? kl_model_commit(c->m, c->t, err) : code;
 }
 
@@ -342,8 +358,8 @@ enum kl_code kl_purge_object(struct kl_model *m, const char *vault_id, const cha
         code = condemn(&c, err);
     if (code == KL_OK)
         kl_cache_forget(m->cache, vault_id, name);
-    int64_t id = c.object.id;
-    bool buried = c.object.state == KL_LIFE_PURGED;
+    int64_t id = c.led_key != 0 ? c.led_key : c.object.id;
+    bool buried = c.object.state == KL_LIFE_PURGED && c.led_key == 0;
     kl_change_done(&c);
     return code == KL_OK && !buried ? kl_purge_finish_object(m, id, token_name, err) : code;
 }

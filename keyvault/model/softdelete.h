@@ -45,6 +45,7 @@ struct kl_change {
     struct kl_vault_copy vault;
     struct kl_object_row object;
     enum kl_life next;
+    int64_t led_key; /* of a certificate that is purged: its key, which the token must let go of */
 };
 void kl_change_done(struct kl_change *c);
 /** Fetch the key, begin the session. */
@@ -68,6 +69,14 @@ struct kl_stamps {
 };
 /** Of a deletion now. */
 struct kl_stamps kl_stamps_now(struct kl_change *c);
+/** Key and secret that are managed go the way that their certificate (c->object) goes by c->event.
+ */
+enum kl_code kl_change_lead(struct kl_change *c, struct kl_stamps s,
+                            struct kl_err *err) KL_MUST_USE;
+/** Is this object behind a certificate that is still there? Then nothing else may change it. */
+enum kl_code kl_change_is_led(struct kl_store_session *t, const struct kl_object_row *o, bool *ret,
+                              struct kl_err *err) KL_MUST_USE;
+
 /** May what was deleted then be purged now? KL_PURGE_PROTECTED, KL_CLOCK_FROZEN. */
 enum kl_code kl_change_may_purge(struct kl_change *c, struct kl_stamps deleted,
                                  struct kl_err *err) KL_MUST_USE;

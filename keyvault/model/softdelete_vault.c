@@ -138,6 +138,9 @@ static enum kl_code condemn_objects(struct kl_change *c, struct kl_err *err)
     if (code == KL_OK)
         code = kl_store_run(c->t, KL_Q_VAULT_KEYS_DELETE, KL_ARGS(KL_ARG_TEXT(c->vault.row.id)),
                             NULL, err);
+    if (code == KL_OK)
+        code = kl_store_run(c->t, KL_Q_PARTS_DELETE_VAULT, KL_ARGS(KL_ARG_TEXT(c->vault.row.id)),
+                            NULL, err);
     free(rows);
     return code;
 }

@@ -10,6 +10,7 @@
 void kl_vault_secret_done(struct kl_vault_secret *s)
 {
     free(s->content_type);
+    free(s->about);
     free(s->tags_json);
     *s = (struct kl_vault_secret){.content_type = NULL};
 }
@@ -36,7 +37,10 @@ enum kl_code kl_vault_secret_copy(const struct kl_object_row *object,
                                 .purge_at = object->purge_at};
     memcpy(s.name, object->name, sizeof s.name);
     memcpy(s.version, row->version, sizeof s.version);
-    if (!copy_text(row->content_type, &s.content_type) || !copy_text(row->tags, &s.tags_json)) {
+    if (row->key_version != NULL)
+        (void)snprintf(s.key_version, sizeof s.key_version, "%s", row->key_version);
+    if (!copy_text(row->content_type, &s.content_type) || !copy_text(row->tags, &s.tags_json) ||
+        !copy_text(row->about, &s.about)) {
         kl_vault_secret_done(&s);
         return kl_fail(err, KL_NO_MEMORY, "strdup", "no memory for a secret");
     }
@@ -44,7 +48,8 @@ enum kl_code kl_vault_secret_copy(const struct kl_object_row *object,
     return KL_OK;
 }
 
-void kl_vault_secret_lower(const char *version, char out[static KL_VERSION_LEN + 1])
+/* A version id as stored, cut to its length. */
+static void lower(const char *version, char out[static KL_VERSION_LEN + 1])
 {
     size_t i = 0;
     for (; version[i] != '\0' && i < KL_VERSION_LEN; i++)
@@ -54,12 +59,13 @@ void kl_vault_secret_lower(const char *version, char out[static KL_VERSION_LEN +
 }
 
 enum kl_code kl_vault_secret_object(struct kl_store_session *t, const char *vault_id,
-                                    const char *name, struct kl_object_row *ret, struct kl_err *err)
+                                    enum kl_kind kind, const char *name, struct kl_object_row *ret,
+                                    struct kl_err *err)
 {
     struct kl_object_row object = {0};
-    enum kl_code code = kl_object_read(t, vault_id, KL_KIND_SECRET, name, &object, err);
+    enum kl_code code = kl_object_read(t, vault_id, kind, name, &object, err);
     if (code == KL_NOT_FOUND || (code == KL_OK && object.state != KL_LIFE_ACTIVE))
-        return kl_object_missing(KL_KIND_SECRET, name, "", err);
+        return kl_object_missing(kind, name, "", err);
     if (code == KL_OK)
         *ret = object;
     return code;
@@ -113,7 +119,7 @@ enum kl_code kl_vault_secret_set(struct kl_model *m, struct kl_vault *v, const c
         code = seal(v, name, key, how, row.item.version, &sealed, err);
     row.sealed = (struct kl_store_bytes){kl_buf_text(&sealed), sealed.len};
     struct kl_vault_secret_birth birth = {
-        .m = m, .v = v, .name = name, .key = key, .rows = &row, .count = 1};
+        .m = m, .v = v, .name = name, .kind = KL_KIND_SECRET, .key = key, .rows = &row, .count = 1};
     if (code == KL_OK)
         code = kl_vault_secret_bear(&birth, err);
     if (code == KL_OK)
@@ -127,6 +133,7 @@ enum kl_code kl_vault_secret_set(struct kl_model *m, struct kl_vault *v, const c
 struct reading {
     struct kl_model *m;
     const struct kl_vault *v;
+    enum kl_kind kind;
     const struct kl_object_row *object;
     struct kl_vault_key *key; /* NULL: whatever is at hand */
     int64_t wanted;           /* the key that was not at hand, else 0 */
@@ -138,10 +145,10 @@ struct reading {
 static enum kl_code open_row(struct reading *r, const struct kl_secret_row *row,
                              const struct kl_vault_key *key, struct kl_err *err)
 {
-    const struct kl_sealed_place place = {r->v->id, kl_kind_row(KL_KIND_SECRET)->noun,
-                                          r->object->folded, row->item.version};
+    const struct kl_sealed_place place = {r->v->id, kl_kind_row(r->kind)->noun, r->object->folded,
+                                          row->item.version};
     enum kl_code code = kl_sealed_check(kl_vault_key_mac(key), r->v->id, &row->item, err);
-    if (code == KL_OK && row->item.enabled == 0)
+    if (code == KL_OK && row->item.enabled == 0 && r->kind == KL_KIND_SECRET)
         code = kl_fail(err, KL_SECRET_DISABLED, "secret",
                        "Operation get is not allowed on a disabled secret.");
     if (code == KL_OK)
@@ -171,12 +178,12 @@ static enum kl_code read_secret(struct reading *r, const char *name, const char 
     KL_AUTO(store_session) t = NULL;
     struct kl_object_row object = {0};
     char id[KL_VERSION_LEN + 1];
-    kl_vault_secret_lower(version, id);
+    lower(version, id);
     r->object = &object;
     r->wanted = 0;
     enum kl_code code = kl_store_begin(r->m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_vault_secret_object(t, r->v->id, name, &object, err);
+        code = kl_vault_secret_object(t, r->v->id, r->kind, name, &object, err);
     if (code == KL_OK && id[0] == '\0')
         code =
             kl_store_each(t, KL_Q_SECRET_NEWEST, KL_ARGS(KL_ARG_INT(object.id)), read_row, r, err);
@@ -184,19 +191,19 @@ static enum kl_code read_secret(struct reading *r, const char *name, const char 
         code = kl_store_each(t, KL_Q_SECRET_GET, KL_ARGS(KL_ARG_INT(object.id), KL_ARG_TEXT(id)),
                              read_row, r, err);
     if (code == KL_OK && !r->found)
-        code = kl_object_missing(KL_KIND_SECRET, object.name, id, err);
+        code = kl_object_missing(r->kind, object.name, id, err);
     return code;
 }
 
-enum kl_code kl_vault_secret_get(struct kl_model *m, struct kl_vault *v, const char *name,
-                                 const char *version, struct kl_vault_secret *ret,
-                                 struct kl_secret **ret_value, bool *ret_must_wait,
-                                 struct kl_err *err)
+enum kl_code kl_vault_item_get(struct kl_model *m, struct kl_vault *v, enum kl_kind kind,
+                               const char *name, const char *version, struct kl_vault_secret *ret,
+                               struct kl_secret **ret_value, bool *ret_must_wait,
+                               struct kl_err *err)
 {
-    struct reading r = {.m = m, .v = v};
+    struct reading r = {.m = m, .v = v, .kind = kind};
     const char *id = version != NULL ? version : "";
     if (!kl_name_valid(name) || (id[0] != '\0' && !kl_version_valid(id)))
-        return kl_object_missing(KL_KIND_SECRET, name, id, err);
+        return kl_object_missing(kind, name, id, err);
     enum kl_code code = read_secret(&r, name, id, err);
     if (code == KL_OK && r.wanted != 0 && ret_must_wait != NULL) {
         *ret_must_wait = true;
@@ -219,19 +226,31 @@ enum kl_code kl_vault_secret_get(struct kl_model *m, struct kl_vault *v, const c
     return KL_OK;
 }
 
+enum kl_code kl_vault_secret_get(struct kl_model *m, struct kl_vault *v, const char *name,
+                                 const char *version, struct kl_vault_secret *ret,
+                                 struct kl_secret **ret_value, bool *ret_must_wait,
+                                 struct kl_err *err)
+{
+    return kl_vault_item_get(m, v, KL_KIND_SECRET, name, version, ret, ret_value, ret_must_wait,
+                             err);
+}
+
 /* --- update --- */
 
 struct edit {
+    enum kl_kind kind;
     const struct kl_vault_secret_patch *patch;
     bool found;
     struct kl_secret_item_row row;
-    char *content_type, *tags;
+    char *content_type, *tags, *key_version, *about;
 };
 
 static void edit_done(struct edit *e)
 {
     free(e->content_type);
     free(e->tags);
+    free(e->key_version);
+    free(e->about);
 }
 
 static enum kl_code copy_row(void *arg, const void *p, struct kl_err *err)
@@ -240,11 +259,14 @@ static enum kl_code copy_row(void *arg, const void *p, struct kl_err *err)
     edit_done(e);
     e->row = *(const struct kl_secret_item_row *)p;
     e->found = true;
-    e->content_type = e->tags = NULL;
-    if (!copy_text(e->row.content_type, &e->content_type) || !copy_text(e->row.tags, &e->tags))
+    e->content_type = e->tags = e->key_version = e->about = NULL;
+    if (!copy_text(e->row.content_type, &e->content_type) || !copy_text(e->row.tags, &e->tags) ||
+        !copy_text(e->row.key_version, &e->key_version) || !copy_text(e->row.about, &e->about))
         return kl_fail(err, KL_NO_MEMORY, "strdup", "no memory for an update");
     e->row.content_type = e->content_type;
     e->row.tags = e->tags;
+    e->row.key_version = e->key_version;
+    e->row.about = e->about;
     return KL_OK;
 }
 
@@ -254,9 +276,9 @@ static enum kl_code read_edit(struct kl_store_session *t, const struct kl_vault 
 {
     struct kl_object_row object = {0};
     char id[KL_VERSION_LEN + 1];
-    kl_vault_secret_lower(version, id);
+    lower(version, id);
     e->found = false;
-    enum kl_code code = kl_vault_secret_object(t, v->id, name, &object, err);
+    enum kl_code code = kl_vault_secret_object(t, v->id, e->kind, name, &object, err);
     if (code == KL_OK && id[0] == '\0')
         code = kl_store_each(t, KL_Q_SECRET_ITEM_NEWEST, KL_ARGS(KL_ARG_INT(object.id)), copy_row,
                              e, err);
@@ -264,7 +286,7 @@ static enum kl_code read_edit(struct kl_store_session *t, const struct kl_vault 
         code = kl_store_each(t, KL_Q_SECRET_ITEM_GET,
                              KL_ARGS(KL_ARG_INT(object.id), KL_ARG_TEXT(id)), copy_row, e, err);
     if (code == KL_OK && !e->found)
-        return kl_object_missing(KL_KIND_SECRET, name, id, err);
+        return kl_object_missing(e->kind, name, id, err);
     return code;
 }
 
@@ -312,7 +334,9 @@ static enum kl_code write_edit(struct kl_model *m, const struct kl_vault *v, con
     const uint8_t *mac_key = kl_vault_key_mac(key);
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
-        code = kl_vault_secret_object(t, v->id, name, &object, err);
+        code = kl_vault_secret_object(t, v->id, e->kind, name, &object, err);
+    if (code == KL_OK && object.managed != 0)
+        code = kl_object_managed(e->kind, name, err);
     if (code == KL_OK)
         code = read_edit(t, v, name, version, e, err);
     if (code == KL_OK)
@@ -347,15 +371,23 @@ static enum kl_code update_with(struct kl_model *m, const struct kl_vault *v, co
     return code == KL_OK ? write_edit(m, v, name, id, key, e, ret, err) : code;
 }
 
+enum kl_code kl_vault_item_update(struct kl_model *m, struct kl_vault *v, enum kl_kind kind,
+                                  const char *name, const char *version,
+                                  const struct kl_vault_secret_patch *patch,
+                                  struct kl_vault_secret *ret, struct kl_err *err)
+{
+    struct edit e = {.kind = kind, .patch = patch};
+    const char *id = version != NULL ? version : "";
+    if (!kl_name_valid(name) || (id[0] != '\0' && !kl_version_valid(id)))
+        return kl_object_missing(kind, name, id, err);
+    enum kl_code code = update_with(m, v, name, id, &e, ret, err);
+    edit_done(&e);
+    return code;
+}
+
 enum kl_code kl_vault_secret_update(struct kl_model *m, struct kl_vault *v, const char *name,
                                     const char *version, const struct kl_vault_secret_patch *patch,
                                     struct kl_vault_secret *ret, struct kl_err *err)
 {
-    struct edit e = {.patch = patch};
-    const char *id = version != NULL ? version : "";
-    if (!kl_name_valid(name) || (id[0] != '\0' && !kl_version_valid(id)))
-        return kl_object_missing(KL_KIND_SECRET, name, id, err);
-    enum kl_code code = update_with(m, v, name, id, &e, ret, err);
-    edit_done(&e);
-    return code;
+    return kl_vault_item_update(m, v, KL_KIND_SECRET, name, version, patch, ret, err);
 }

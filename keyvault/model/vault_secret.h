@@ -21,9 +21,11 @@ struct kl_vault_secret {
     bool managed; /* belongs to a certificate */
     struct kl_key_attrs attrs;
     int64_t created, updated;
-    int64_t deleted_at, purge_at; /* 0 while it is not deleted */
-    char *content_type;           /* or NULL */
-    char *tags_json;              /* or NULL */
+    int64_t deleted_at, purge_at;         /* 0 while it is not deleted */
+    char key_version[KL_VERSION_LEN + 1]; /* of the key behind its certificate, or "" */
+    char *content_type;                   /* or NULL */
+    char *about;                          /* of a certificate: what listings show, JSON; or NULL */
+    char *tags_json;                      /* or NULL */
 };
 void kl_vault_secret_done(struct kl_vault_secret *s);
 

@@ -144,7 +144,9 @@ static enum kl_code read_all(struct copying *c, const char *name, struct kl_err 
     c->wanted = 0;
     enum kl_code code = kl_store_begin(c->m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_vault_secret_object(t, c->v->id, name, &object, err);
+        code = kl_vault_secret_object(t, c->v->id, KL_KIND_SECRET, name, &object, err);
+    if (code == KL_OK && object.managed != 0)
+        code = kl_object_managed(KL_KIND_SECRET, name, err);
     if (code == KL_OK)
         code = count_versions(t, object.id, &count, err);
     if (code == KL_OK)
@@ -344,6 +346,7 @@ static enum kl_code restore(struct kl_model *m, struct kl_vault *v, struct resto
     struct kl_vault_secret_birth birth = {.m = m,
                                           .v = v,
                                           .name = r->name,
+                                          .kind = KL_KIND_SECRET,
                                           .key = key,
                                           .rows = r->rows,
                                           .count = r->count,

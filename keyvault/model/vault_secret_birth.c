@@ -16,8 +16,10 @@ static enum kl_code insert_object(struct kl_vault_secret_birth *b, struct kl_sto
                                   const struct kl_protector *p, struct kl_err *err)
 {
     struct kl_object_row *o = &b->object;
-    *o = (struct kl_object_row){
-        .kind = KL_KIND_SECRET, .state = KL_LIFE_ACTIVE, .created = kl_clock_unix()};
+    *o = (struct kl_object_row){.kind = b->kind,
+                                .managed = b->managed,
+                                .state = KL_LIFE_ACTIVE,
+                                .created = kl_clock_unix()};
     (void)snprintf(o->vault_id, sizeof o->vault_id, "%s", b->v->id);
     (void)snprintf(o->name, sizeof o->name, "%s", b->name);
     kl_model_fold(b->name, o->folded, sizeof o->folded);
@@ -32,19 +34,23 @@ static enum kl_code claim_name(struct kl_vault_secret_birth *b, struct kl_store_
                                const struct kl_protector *p, bool *ret_free, struct kl_err *err)
 {
     enum kl_life next;
-    enum kl_code code = kl_object_read(t, b->v->id, KL_KIND_SECRET, b->name, &b->object, err);
+    enum kl_code code = kl_object_read(t, b->v->id, b->kind, b->name, &b->object, err);
     *ret_free = code == KL_NOT_FOUND;
     if (code == KL_NOT_FOUND)
         return p != NULL ? insert_object(b, t, p, err) : KL_OK;
     if (code != KL_OK)
         return code;
-    code = kl_life_next(KL_KIND_SECRET, (enum kl_life)b->object.state, KL_EVENT_READY, &next);
+    code = kl_life_next(b->kind, (enum kl_life)b->object.state, KL_EVENT_READY, &next);
     if (code == KL_NAME_DELETED)
-        return kl_object_held(KL_KIND_SECRET, b->name, err);
+        return kl_object_held(b->kind, b->name, err);
     if (code == KL_OK && b->name_must_be_free)
-        return kl_fail(err, KL_CONFLICT, "secret", "A secret named %s already exists.", b->name);
-    return code == KL_OK ? KL_OK
-                         : kl_fail(err, code, "secret", "secret %s is in no state for it", b->name);
+        return kl_object_led(b->kind, b->name, false, err);
+    if (code == KL_OK && (b->object.managed != 0) != b->managed)
+        return kl_object_led(b->kind, b->name, b->object.managed != 0, err);
+    return code == KL_OK
+               ? KL_OK
+               : kl_fail(err, code, kl_kind_row(b->kind)->noun, "%s %s is in no state for it",
+                         kl_kind_row(b->kind)->noun, b->name);
 }
 
 static enum kl_code take_number(void *arg, const void *row, struct kl_err *err)
@@ -95,6 +101,15 @@ static enum kl_code commit(struct kl_vault_secret_birth *b, struct kl_store_sess
     return code;
 }
 
+enum kl_code kl_vault_secret_place(struct kl_vault_secret_birth *b, struct kl_store_session *t,
+                                   const struct kl_protector *p, bool *ret_free, struct kl_err *err)
+{
+    enum kl_code code = claim_name(b, t, p, ret_free, err);
+    if (code != KL_OK || (*ret_free && p == NULL))
+        return code;
+    return insert_rows(b, t, err);
+}
+
 static enum kl_code bear(struct kl_vault_secret_birth *b, const struct kl_protector *p,
                          bool *ret_free, struct kl_err *err)
 {
@@ -103,11 +118,10 @@ static enum kl_code bear(struct kl_vault_secret_birth *b, const struct kl_protec
     if (code == KL_OK)
         code = kl_vault_must_be_active(t, b->v->id, err);
     if (code == KL_OK)
-        code = claim_name(b, t, p, ret_free, err);
+        code = kl_vault_secret_place(b, t, p, ret_free, err);
     if (code != KL_OK || (*ret_free && p == NULL))
         return code;
-    code = insert_rows(b, t, err);
-    return code == KL_OK ? commit(b, t, err) : code;
+    return commit(b, t, err);
 }
 
 /* Only a new name needs the token for its MAC, so that is asked for when the name turns out to be

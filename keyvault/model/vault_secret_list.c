@@ -42,9 +42,9 @@ static enum kl_code add_newest(struct kl_store_session *t, const struct kl_objec
                          &g, err);
 }
 
-enum kl_code kl_vault_secret_list(struct kl_model *m, struct kl_vault *v,
-                                  enum kl_object_state state, const char *after, size_t limit,
-                                  struct kl_vault_secret_page *ret, struct kl_err *err)
+enum kl_code kl_vault_item_list(struct kl_model *m, struct kl_vault *v, enum kl_kind kind,
+                                enum kl_object_state state, const char *after, size_t limit,
+                                struct kl_vault_secret_page *ret, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
     struct kl_object_row objects[KL_PAGE_MAX + 1];
@@ -54,7 +54,7 @@ enum kl_code kl_vault_secret_list(struct kl_model *m, struct kl_vault *v,
     if (code == KL_OK)
         code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_page_objects(t, v->id, KL_KIND_SECRET, state, after, limit, objects, &count, err);
+        code = kl_page_objects(t, v->id, kind, state, after, limit, objects, &count, err);
     for (size_t i = 0; i < count && i < limit && code == KL_OK; i++)
         code = add_newest(t, &objects[i], ret, err);
     if (code != KL_OK)
@@ -64,9 +64,9 @@ enum kl_code kl_vault_secret_list(struct kl_model *m, struct kl_vault *v,
     return code;
 }
 
-enum kl_code kl_vault_secret_versions(struct kl_model *m, struct kl_vault *v, const char *name,
-                                      const char *after, size_t limit,
-                                      struct kl_vault_secret_page *ret, struct kl_err *err)
+enum kl_code kl_vault_item_versions(struct kl_model *m, struct kl_vault *v, enum kl_kind kind,
+                                    const char *name, const char *after, size_t limit,
+                                    struct kl_vault_secret_page *ret, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
     struct kl_object_row object = {0};
@@ -76,8 +76,8 @@ enum kl_code kl_vault_secret_versions(struct kl_model *m, struct kl_vault *v, co
     if (code == KL_OK)
         code = kl_store_begin(m->store, false, &t, err);
     if (code == KL_OK)
-        code = kl_name_valid(name) ? kl_object_read(t, v->id, KL_KIND_SECRET, name, &object, err)
-                                   : KL_NOT_FOUND;
+        code =
+            kl_name_valid(name) ? kl_object_read(t, v->id, kind, name, &object, err) : KL_NOT_FOUND;
     if (code == KL_NOT_FOUND || (code == KL_OK && object.state != KL_LIFE_ACTIVE))
         return KL_OK;
     if (code == KL_OK)
@@ -90,55 +90,93 @@ enum kl_code kl_vault_secret_versions(struct kl_model *m, struct kl_vault *v, co
     return code;
 }
 
+enum kl_code kl_vault_secret_list(struct kl_model *m, struct kl_vault *v,
+                                  enum kl_object_state state, const char *after, size_t limit,
+                                  struct kl_vault_secret_page *ret, struct kl_err *err)
+{
+    return kl_vault_item_list(m, v, KL_KIND_SECRET, state, after, limit, ret, err);
+}
+
+enum kl_code kl_vault_secret_versions(struct kl_model *m, struct kl_vault *v, const char *name,
+                                      const char *after, size_t limit,
+                                      struct kl_vault_secret_page *ret, struct kl_err *err)
+{
+    return kl_vault_item_versions(m, v, KL_KIND_SECRET, name, after, limit, ret, err);
+}
+
 /* --- soft delete --- */
 
+struct seen {
+    struct kl_vault_secret_page newest;
+    struct kl_object_row object;
+};
+
+/* A certificate may have none yet. */
 static enum kl_code look(void *arg, struct kl_model *m, struct kl_store_session *t,
                          const struct kl_object_row *object, struct kl_err *err)
 {
+    struct seen *s = arg;
     (void)m;
-    enum kl_code code = add_newest(t, object, arg, err);
-    if (code == KL_OK && ((struct kl_vault_secret_page *)arg)->count == 0)
+    s->object = *object;
+    enum kl_code code = add_newest(t, object, &s->newest, err);
+    if (code == KL_OK && s->newest.count == 0 && object->kind == KL_KIND_SECRET)
         return kl_fail(err, KL_CORRUPT, "store", "secret %s has no version", object->name);
     return code;
 }
 
 /* A look may have been taken before a commit that failed. */
-static enum kl_code settle(enum kl_code code, struct kl_vault_secret_page *seen,
-                           struct kl_vault_secret *ret)
+static enum kl_code settle(enum kl_code code, struct seen *s, struct kl_vault_secret *ret)
 {
-    if (code == KL_OK)
-        *ret = seen->items[0];
-    else
-        kl_vault_secret_page_done(seen);
-    return code;
+    if (code != KL_OK) {
+        kl_vault_secret_page_done(&s->newest);
+        return code;
+    }
+    if (s->newest.count > 0) {
+        *ret = s->newest.items[0];
+        return KL_OK;
+    }
+    *ret = (struct kl_vault_secret){.deleted_at = s->object.deleted_at,
+                                    .purge_at = s->object.purge_at,
+                                    .created = s->object.created,
+                                    .updated = s->object.created};
+    memcpy(ret->name, s->object.name, sizeof ret->name);
+    return KL_OK;
 }
 
-static enum kl_code change(struct kl_model *m, struct kl_vault *v, const char *name,
-                           enum kl_life_event event, struct kl_vault_secret *ret,
-                           struct kl_err *err)
+enum kl_code kl_vault_item_change(struct kl_model *m, struct kl_vault *v, enum kl_kind kind,
+                                  const char *name, bool recover, struct kl_vault_secret *ret,
+                                  struct kl_err *err)
 {
-    struct kl_vault_secret_page seen = {.count = 0};
-    return settle(kl_object_change(m, v, KL_KIND_SECRET, name, event, look, &seen, err), &seen,
-                  ret);
+    struct seen s = {.newest = {.count = 0}};
+    return settle(kl_object_change(m, v, kind, name, recover ? KL_EVENT_RECOVER : KL_EVENT_DELETE,
+                                   look, &s, err),
+                  &s, ret);
+}
+
+enum kl_code kl_vault_item_deleted(struct kl_model *m, struct kl_vault *v, enum kl_kind kind,
+                                   const char *name, struct kl_vault_secret *ret,
+                                   struct kl_err *err)
+{
+    struct seen s = {.newest = {.count = 0}};
+    return settle(kl_object_deleted(m, v, kind, name, look, &s, err), &s, ret);
 }
 
 enum kl_code kl_vault_secret_delete(struct kl_model *m, struct kl_vault *v, const char *name,
                                     struct kl_vault_secret *ret, struct kl_err *err)
 {
-    return change(m, v, name, KL_EVENT_DELETE, ret, err);
+    return kl_vault_item_change(m, v, KL_KIND_SECRET, name, false, ret, err);
 }
 
 enum kl_code kl_vault_secret_recover(struct kl_model *m, struct kl_vault *v, const char *name,
                                      struct kl_vault_secret *ret, struct kl_err *err)
 {
-    return change(m, v, name, KL_EVENT_RECOVER, ret, err);
+    return kl_vault_item_change(m, v, KL_KIND_SECRET, name, true, ret, err);
 }
 
 enum kl_code kl_vault_secret_deleted(struct kl_model *m, struct kl_vault *v, const char *name,
                                      struct kl_vault_secret *ret, struct kl_err *err)
 {
-    struct kl_vault_secret_page seen = {.count = 0};
-    return settle(kl_object_deleted(m, v, KL_KIND_SECRET, name, look, &seen, err), &seen, ret);
+    return kl_vault_item_deleted(m, v, KL_KIND_SECRET, name, ret, err);
 }
 
 enum kl_code kl_vault_secret_purge(struct kl_model *m, struct kl_vault *v, const char *name,

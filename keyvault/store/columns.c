@@ -87,7 +87,7 @@ static const struct kl_column version_columns[] = {
     INT(version, restored),    INT(version, created),     INT(version, updated),
     INT(version, origin),      INT(version, keep),        TEXT(version, token),
     BYTES(version, token_key), BYTES(version, spki_hash), BYTES(version, mac),
-    TEXT_PTR(version, tags),   BYTES_PTR(version, spki),
+    BYTES(version, attr_mac),  TEXT_PTR(version, tags),   BYTES_PTR(version, spki),
 };
 
 /* The item is the first member of the whole, so both have the same offsets. */
@@ -96,11 +96,17 @@ static const struct kl_column version_columns[] = {
         INT(secret_item, enabled), INT(secret_item, has_nbf), INT(secret_item, nbf),               \
         INT(secret_item, has_exp), INT(secret_item, exp), INT(secret_item, created),               \
         INT(secret_item, updated), INT(secret_item, vault_key), BYTES(secret_item, mac),           \
-        TEXT_PTR(secret_item, content_type), TEXT_PTR(secret_item, tags)
+        TEXT_PTR(secret_item, content_type), TEXT_PTR(secret_item, tags),                          \
+        TEXT_PTR(secret_item, key_version), TEXT_PTR(secret_item, about)
 
 static const struct kl_column secret_item_columns[] = {SECRET_ITEM_COLUMNS};
 static const struct kl_column secret_columns[] = {SECRET_ITEM_COLUMNS, BYTES_PTR(secret, sealed)};
 _Static_assert(offsetof(struct kl_secret_row, item) == 0, "the item comes first");
+
+static const struct kl_column part_columns[] = {
+    TEXT(part, vault_id), INT(part, object),    INT(part, part),
+    TEXT(part, folded),   INT(part, vault_key), BYTES_PTR(part, sealed),
+};
 
 static const struct kl_column vault_key_columns[] = {
     INT(vault_key, id),    TEXT(vault_key, vault_id),     TEXT(vault_key, token),
@@ -123,6 +129,25 @@ static const struct kl_column home_columns[] = {
 static const struct kl_column lacking_columns[] = {INT(lacking, seq), TEXT(lacking, vault_id),
                                                    TEXT(lacking, name)};
 
+static const struct kl_column rotation_columns[] = {
+    INT(rotation, object),        TEXT(rotation, rotate),      TEXT(rotation, notify),
+    TEXT(rotation, expiry),       INT(rotation, rotate_after), INT(rotation, rotate_before),
+    INT(rotation, notify_before), INT(rotation, lifetime),     INT(rotation, created),
+    INT(rotation, updated),
+};
+
+static const struct kl_column due_columns[] = {
+    INT(due, seq),     INT(due, object), TEXT(due, vault_id), TEXT(due, name), TEXT(due, version),
+    INT(due, has_nbf), INT(due, nbf),    INT(due, has_exp),   INT(due, exp),
+};
+
+static const struct kl_column event_columns[] = {
+    INT(event, number),  TEXT(event, id),      INT(event, type),    TEXT(event, vault_id),
+    TEXT(event, name),   TEXT(event, version), INT(event, has_nbf), INT(event, nbf),
+    INT(event, has_exp), INT(event, exp),      INT(event, time),    INT(event, recorded),
+    INT(event, tries),   INT(event, next_try),
+};
+
 static const struct kl_column id_columns[] = {TEXT(id, id)};
 static const struct kl_column text_columns[] = {TEXT_PTR(text, text)};
 static const struct kl_column number_columns[] = {INT(number, number)};
@@ -143,10 +168,14 @@ ROW_TYPE(object, "object", "id", true);
 ROW_TYPE(version, "version", "seq", false);
 ROW_TYPE(secret_item, "secret", NULL, false);
 ROW_TYPE(secret, "secret", NULL, false);
+ROW_TYPE(part, "part", NULL, false);
 ROW_TYPE(vault_key, "vault_key", "id", false);
 ROW_TYPE(token_key, "token_key", NULL, true);
 ROW_TYPE(home, "home", NULL, true);
 ROW_TYPE(lacking, NULL, NULL, true);
+ROW_TYPE(rotation, "rotation", NULL, true);
+ROW_TYPE(due, NULL, NULL, true);
+ROW_TYPE(event, "event", "number", true);
 ROW_TYPE(id, NULL, NULL, true);
 ROW_TYPE(text, NULL, NULL, false);
 ROW_TYPE(number, NULL, NULL, true);
@@ -161,10 +190,14 @@ ROW_TYPE(number, NULL, NULL, true);
 #define version_row     &version_type
 #define secret_item_row &secret_item_type
 #define secret_row      &secret_type
+#define part_row        &part_type
 #define vault_key_row   &vault_key_type
 #define home_row        &home_type
 #define lacking_row     &lacking_type
 #define token_key_row   &token_key_type
+#define rotation_row    &rotation_type
+#define due_row         &due_type
+#define event_row       &event_type
 #define id_row          &id_type
 #define text_row        &text_type
 #define number_row      &number_type

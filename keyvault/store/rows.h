@@ -9,14 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KL_ROW_UUID   37  /* a UUID and its NUL */
-#define KL_ROW_NAME   128 /* names and labels, with their NUL */
-#define KL_ROW_MAC    32
-#define KL_ROW_ID     16
-#define KL_ROW_HASH   32
-#define KL_ROW_VNAME  25
-#define KL_ROW_HOMES  512
-#define KL_ROW_ISSUER 64
+#define KL_ROW_UUID     37  /* a UUID and its NUL */
+#define KL_ROW_NAME     128 /* names and labels, with their NUL */
+#define KL_ROW_MAC      32
+#define KL_ROW_ID       16
+#define KL_ROW_HASH     32
+#define KL_ROW_VNAME    25
+#define KL_ROW_HOMES    512
+#define KL_ROW_ISSUER   64
+#define KL_ROW_DURATION 32
 
 struct kl_store_bytes {
     const void *bytes;
@@ -95,7 +96,8 @@ struct kl_version_row {
     char token[KL_ROW_NAME];
     uint8_t token_key[KL_ROW_ID]; /* CKA_ID */
     uint8_t spki_hash[KL_ROW_HASH];
-    uint8_t mac[KL_ROW_MAC]; /* zeros = none */
+    uint8_t mac[KL_ROW_MAC];      /* zeros = none */
+    uint8_t attr_mac[KL_ROW_MAC]; /* of what an update may change; zeros = none */
     const char *tags;
     struct kl_store_bytes spki; /* DER, empty while CREATING */
 };
@@ -110,11 +112,24 @@ struct kl_secret_item_row {
     int64_t vault_key;       /* kl_vault_key_row.id: what sealed the value and made the MAC */
     uint8_t mac[KL_ROW_MAC]; /* of all columns here */
     const char *content_type, *tags;
+    const char *key_version; /* of the key behind a certificate, else NULL */
+    const char *about;       /* what a listing of certificates shows, JSON; else NULL */
 };
 
 /** The whole of it. */
 struct kl_secret_row {
     struct kl_secret_item_row item;
+    struct kl_store_bytes sealed;
+};
+
+/** What belongs to a certificate or to a vault beside its objects: policies, operations under way,
+ * issuers, contacts. Sealed JSON. */
+struct kl_part_row {
+    char vault_id[KL_ROW_UUID];
+    int64_t object; /* 0 = the vault's */
+    int64_t part;   /* enum kl_part */
+    char folded[KL_ROW_NAME];
+    int64_t vault_key;
     struct kl_store_bytes sealed;
 };
 
@@ -158,6 +173,40 @@ struct kl_token_key_row {
     uint8_t token_key[KL_ROW_ID];
     uint8_t spki_hash[KL_ROW_HASH];
     uint8_t mac[KL_ROW_MAC];
+};
+
+/** A key's rotation policy: texts as they were written, "" = none, and what they mean in seconds,
+ * 0 = none. */
+struct kl_rotation_row {
+    int64_t object;
+    char rotate[KL_ROW_DURATION], notify[KL_ROW_DURATION], expiry[KL_ROW_DURATION];
+    int64_t rotate_after, rotate_before; /* since creation, before expiry: one of them at most */
+    int64_t notify_before;
+    int64_t lifetime; /* of new versions */
+    int64_t created, updated;
+};
+
+/** The newest version of an object whose time has come. */
+struct kl_due_row {
+    int64_t seq, object; /* seq: of a secret its number */
+    char vault_id[KL_ROW_UUID];
+    char name[KL_ROW_NAME];
+    char version[33];
+    int64_t has_nbf, nbf, has_exp, exp;
+};
+
+/** An event that has not reached everybody. */
+struct kl_event_row {
+    int64_t number; /* given by the store */
+    char id[KL_ROW_UUID];
+    int64_t type; /* enum kl_event_type */
+    char vault_id[KL_ROW_UUID];
+    char name[KL_ROW_NAME];
+    char version[33];
+    int64_t has_nbf, nbf, has_exp, exp;
+    int64_t time;            /* unix milliseconds */
+    int64_t recorded;        /* the audit log has it */
+    int64_t tries, next_try; /* of its delivery; next_try in unix milliseconds */
 };
 
 struct kl_id_row {
@@ -236,7 +285,8 @@ struct kl_number_row {
       "WHERE vault_id <> '' AND NOT EXISTS "                                                        \
       "(SELECT 1 FROM vault WHERE vault.id = object.vault_id) ORDER BY id")                         \
     X(KL_Q_OBJECTS_PAGE, object, SELECT,                                                            \
-      "WHERE vault_id = $1 AND kind = $2 AND state = $3 AND folded > $4 ORDER BY folded "           \
+      "WHERE vault_id = $1 AND kind = $2 AND state = $3 AND folded > $4 "                           \
+      "AND (managed = 0 OR state = 1) ORDER BY folded "                                             \
       "LIMIT $5")                                                                                   \
     X(KL_Q_OBJECTS_OF_VAULT, object, SELECT, "WHERE vault_id = $1 AND state < 4 ORDER BY id")       \
     X(KL_Q_OBJECTS_EVER_OF, object, SELECT, "WHERE vault_id = $1 ORDER BY id")                      \
@@ -262,10 +312,13 @@ struct kl_number_row {
       "SELECT count(*) FROM version WHERE object = $1 AND state = 1 AND profile <> 2")              \
     X(KL_Q_VERSION_READY, none, RAW,                                                                \
       "UPDATE version SET state = 1, spki = $1, spki_hash = $2, mac = $3, bits = $4, curve = $5, "  \
-      "origin = $6 WHERE seq = $7 AND state = 0")                                                   \
+      "origin = $6, attr_mac = $7 WHERE seq = $8 AND state = 0")                                    \
     X(KL_Q_VERSION_SET, none, RAW,                                                                  \
       "UPDATE version SET ops = $1, enabled = $2, has_nbf = $3, nbf = $4, has_exp = $5, "           \
-      "exp = $6, tags = $7, updated = $8 WHERE seq = $9")                                           \
+      "exp = $6, tags = $7, updated = $8, attr_mac = $9 WHERE seq = $10")                           \
+    X(KL_Q_VERSIONS_FROM, version, SELECT,                                                          \
+      "WHERE seq > $1 AND state = 1 ORDER BY seq LIMIT $2")                                         \
+    X(KL_Q_VERSION_SET_ATTR_MAC, none, RAW, "UPDATE version SET attr_mac = $1 WHERE seq = $2")      \
     X(KL_Q_VERSION_DELETE, none, RAW, "DELETE FROM version WHERE seq = $1")                         \
     X(KL_Q_VERSION_DELETE_CREATING, none, RAW, "DELETE FROM version WHERE seq = $1 AND state = 0")  \
     X(KL_Q_SECRET_INSERT, secret, INSERT, "")                                                       \
@@ -282,6 +335,17 @@ struct kl_number_row {
       "UPDATE secret SET enabled = $1, has_nbf = $2, nbf = $3, has_exp = $4, exp = $5, "            \
       "content_type = $6, tags = $7, updated = $8, mac = $9 WHERE object = $10 AND number = $11")   \
     X(KL_Q_SECRETS_DELETE, none, RAW, "DELETE FROM secret WHERE object = $1")                       \
+    X(KL_Q_PART_PUT, part, INSERT,                                                                  \
+      "ON CONFLICT (vault_id, object, part, folded) DO UPDATE SET "                                 \
+      "vault_key = excluded.vault_key, sealed = excluded.sealed")                                   \
+    X(KL_Q_PART_GET, part, SELECT,                                                                  \
+      "WHERE vault_id = $1 AND object = $2 AND part = $3 AND folded = $4")                          \
+    X(KL_Q_PARTS_PAGE, part, SELECT,                                                                \
+      "WHERE vault_id = $1 AND object = 0 AND part = $2 AND folded > $3 ORDER BY folded LIMIT $4")  \
+    X(KL_Q_PART_DELETE, none, RAW,                                                                  \
+      "DELETE FROM part WHERE vault_id = $1 AND object = $2 AND part = $3 AND folded = $4")         \
+    X(KL_Q_PARTS_DELETE_OF, none, RAW, "DELETE FROM part WHERE object = $1")                        \
+    X(KL_Q_PARTS_DELETE_VAULT, none, RAW, "DELETE FROM part WHERE vault_id = $1")                   \
     X(KL_Q_VAULT_KEY_INSERT, vault_key, INSERT, "RETURNING id")                                     \
     X(KL_Q_VAULT_KEY_BY_ID, vault_key, SELECT, "WHERE vault_id = $1 AND id = $2")                   \
     X(KL_Q_VAULT_KEY_NEWEST, vault_key, SELECT, "WHERE vault_id = $1 ORDER BY id DESC LIMIT 1")     \
@@ -320,6 +384,83 @@ struct kl_number_row {
       "object.state IN (1, 2) AND version.state = 1 AND version.profile = 2 "                       \
       "AND version.token <> $2 AND NOT EXISTS "                                                     \
       "(SELECT 1 FROM home WHERE home.seq = version.seq AND home.token = $2) ORDER BY version.seq") \
+    X(KL_Q_ROTATION_GET, rotation, SELECT, "WHERE object = $1")                                     \
+    X(KL_Q_ROTATION_PUT, rotation, INSERT,                                                          \
+      "ON CONFLICT (object) DO UPDATE SET rotate = excluded.rotate, "                               \
+      "notify = excluded.notify, expiry = excluded.expiry, "                                        \
+      "rotate_after = excluded.rotate_after, rotate_before = excluded.rotate_before, "              \
+      "notify_before = excluded.notify_before, lifetime = excluded.lifetime, "                      \
+      "updated = excluded.updated")                                                                 \
+    X(KL_Q_ROTATIONS_DUE, due, RAW,                                                                 \
+      "SELECT version.seq, version.object, object.vault_id, object.name, version.version, "         \
+      "version.has_nbf, version.nbf, version.has_exp, version.exp FROM version "                    \
+      "JOIN object ON object.id = version.object JOIN vault ON vault.id = object.vault_id "         \
+      "JOIN rotation ON rotation.object = version.object "                                          \
+      "WHERE object.state = 1 AND object.managed = 0 AND vault.state = 1 AND version.state = 1 "    \
+      "AND version.enabled = 1 "                                                                    \
+      "AND version.seq = (SELECT max(other.seq) FROM version AS other "                             \
+      "WHERE other.object = version.object AND other.state = 1) "                                   \
+      "AND ((rotation.rotate_after > 0 AND version.created + rotation.rotate_after <= $1) "         \
+      "OR (rotation.rotate_before > 0 AND version.has_exp = 1 "                                     \
+      "AND version.exp - rotation.rotate_before <= $1)) ORDER BY version.seq")                      \
+    X(KL_Q_KEYS_NEAR, due, RAW,                                                                     \
+      "SELECT version.seq, version.object, object.vault_id, object.name, version.version, "         \
+      "version.has_nbf, version.nbf, version.has_exp, version.exp FROM version "                    \
+      "JOIN object ON object.id = version.object JOIN vault ON vault.id = object.vault_id "         \
+      "LEFT JOIN rotation ON rotation.object = version.object "                                     \
+      "WHERE version.has_exp = 1 AND version.exp > $1 "                                             \
+      "AND version.exp - coalesce(rotation.notify_before, 2592000) <= $1 "                          \
+      "AND object.state = 1 AND object.managed = 0 AND vault.state = 1 AND version.state = 1 "      \
+      "AND version.seq = (SELECT max(other.seq) FROM version AS other "                             \
+      "WHERE other.object = version.object AND other.state = 1) "                                   \
+      "AND NOT EXISTS (SELECT 1 FROM event_mark WHERE type = $2 "                                   \
+      "AND event_mark.object = version.object AND event_mark.version = version.version "            \
+      "AND event_mark.exp = version.exp) ORDER BY version.seq LIMIT 500")                           \
+    X(KL_Q_KEYS_EXPIRED, due, RAW,                                                                  \
+      "SELECT version.seq, version.object, object.vault_id, object.name, version.version, "         \
+      "version.has_nbf, version.nbf, version.has_exp, version.exp FROM version "                    \
+      "JOIN object ON object.id = version.object JOIN vault ON vault.id = object.vault_id "         \
+      "WHERE version.has_exp = 1 AND version.exp <= $1 "                                            \
+      "AND object.state = 1 AND object.managed = 0 AND vault.state = 1 AND version.state = 1 "      \
+      "AND version.seq = (SELECT max(other.seq) FROM version AS other "                             \
+      "WHERE other.object = version.object AND other.state = 1) "                                   \
+      "AND NOT EXISTS (SELECT 1 FROM event_mark WHERE type = $2 "                                   \
+      "AND event_mark.object = version.object AND event_mark.version = version.version "            \
+      "AND event_mark.exp = version.exp) ORDER BY version.seq LIMIT 500")                           \
+    X(KL_Q_SECRETS_NEAR, due, RAW,                                                                  \
+      "SELECT secret.number, secret.object, object.vault_id, object.name, secret.version, "         \
+      "secret.has_nbf, secret.nbf, secret.has_exp, secret.exp FROM secret "                         \
+      "JOIN object ON object.id = secret.object JOIN vault ON vault.id = object.vault_id "          \
+      "WHERE secret.has_exp = 1 AND secret.exp > $1 AND secret.exp - 2592000 <= $1 "                \
+      "AND object.kind = $2 AND object.state = 1 AND object.managed = 0 AND vault.state = 1 "       \
+      "AND secret.number = (SELECT max(other.number) FROM secret AS other "                         \
+      "WHERE other.object = secret.object) "                                                        \
+      "AND NOT EXISTS (SELECT 1 FROM event_mark WHERE type = $3 "                                   \
+      "AND event_mark.object = secret.object AND event_mark.version = secret.version "              \
+      "AND event_mark.exp = secret.exp) ORDER BY secret.object LIMIT 500")                          \
+    X(KL_Q_SECRETS_EXPIRED, due, RAW,                                                               \
+      "SELECT secret.number, secret.object, object.vault_id, object.name, secret.version, "         \
+      "secret.has_nbf, secret.nbf, secret.has_exp, secret.exp FROM secret "                         \
+      "JOIN object ON object.id = secret.object JOIN vault ON vault.id = object.vault_id "          \
+      "WHERE secret.has_exp = 1 AND secret.exp <= $1 "                                              \
+      "AND object.kind = $2 AND object.state = 1 AND object.managed = 0 AND vault.state = 1 "       \
+      "AND secret.number = (SELECT max(other.number) FROM secret AS other "                         \
+      "WHERE other.object = secret.object) "                                                        \
+      "AND NOT EXISTS (SELECT 1 FROM event_mark WHERE type = $3 "                                   \
+      "AND event_mark.object = secret.object AND event_mark.version = secret.version "              \
+      "AND event_mark.exp = secret.exp) ORDER BY secret.object LIMIT 500")                          \
+    X(KL_Q_EVENT_MARK, none, RAW,                                                                   \
+      "INSERT INTO event_mark (type, object, version, exp) VALUES ($1, $2, $3, $4) "                \
+      "ON CONFLICT DO NOTHING")                                                                     \
+    X(KL_Q_EVENT_INSERT, event, INSERT, "RETURNING number")                                         \
+    X(KL_Q_EVENT_COUNT, number, RAW, "SELECT count(*) FROM event")                                  \
+    X(KL_Q_EVENT_UNRECORDED, event, SELECT, "WHERE recorded = 0 ORDER BY number LIMIT 1")           \
+    X(KL_Q_EVENT_READY, event, SELECT,                                                              \
+      "WHERE recorded = 1 AND next_try <= $1 ORDER BY number LIMIT 1")                              \
+    X(KL_Q_EVENT_RECORDED, none, RAW, "UPDATE event SET recorded = 1 WHERE number = $1")            \
+    X(KL_Q_EVENT_TRIED, none, RAW, "UPDATE event SET tries = $1, next_try = $2 WHERE number = $3")  \
+    X(KL_Q_EVENT_DELETE, none, RAW, "DELETE FROM event WHERE number = $1")                          \
+    X(KL_Q_OBJECT_FOR_BACKUPS, none, RAW, "UPDATE object SET for_backups = 1 WHERE id = $1")        \
     X(KL_Q_VERSION_BY_SEQ, version, SELECT, "WHERE seq = $1")
 
 enum kl_store_query {

@@ -112,6 +112,42 @@ static const char step_backups[] =
     "CREATE INDEX backup_seal ON backup (seal);"
     "CREATE INDEX backup_next ON backup (next_seal) WHERE next_seal <> '';";
 
-const char *const kl_sqlite_migrations[] = {step_1, step_secrets, step_identity, step_homes,
-                                            step_backups};
+/* Certificates are kept as secrets are, with the key behind them and what a listing shows; and what
+ * belongs to them or to their vault beside that. */
+static const char step_certificates[] =
+    "ALTER TABLE secret ADD COLUMN key_version TEXT;"
+    "ALTER TABLE secret ADD COLUMN about TEXT;"
+    "CREATE TABLE part (vault_id TEXT NOT NULL REFERENCES vault (id), object INT NOT NULL, "
+    " part INT NOT NULL, folded TEXT NOT NULL, vault_key INT NOT NULL, sealed BLOB NOT NULL, "
+    " PRIMARY KEY (vault_id, object, part, folded)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX part_object ON part (object);";
+
+/* A MAC over the attributes of a version that an update may change. Zeros: of before; made at the
+ * first start (model/seal.h). */
+static const char step_attributes[] =
+    "ALTER TABLE version ADD COLUMN attr_mac BLOB NOT NULL "
+    " DEFAULT X'0000000000000000000000000000000000000000000000000000000000000000';";
+
+/* When keys rotate and who is told of what: policies, events under way, and marks of those that
+ * come once for a version and its expiry. Further columns: what a vault allows beside the usual,
+ * and keys that backups were made under. */
+static const char step_rotation[] =
+    "CREATE TABLE rotation (object INTEGER PRIMARY KEY, rotate TEXT NOT NULL, "
+    " notify TEXT NOT NULL, expiry TEXT NOT NULL, rotate_after INT NOT NULL, "
+    " rotate_before INT NOT NULL, notify_before INT NOT NULL, lifetime INT NOT NULL, "
+    " created INT NOT NULL, updated INT NOT NULL) STRICT;"
+    "CREATE TABLE event_mark (type INT NOT NULL, object INT NOT NULL, version TEXT NOT NULL, "
+    " exp INT NOT NULL, PRIMARY KEY (object, version, type, exp)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE event (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, "
+    " type INT NOT NULL, vault_id TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, "
+    " has_nbf INT NOT NULL, nbf INT NOT NULL, has_exp INT NOT NULL, exp INT NOT NULL, "
+    " time INT NOT NULL, recorded INT NOT NULL, tries INT NOT NULL, next_try INT NOT NULL) STRICT;"
+    "CREATE INDEX version_expiry ON version (exp) WHERE has_exp = 1;"
+    "CREATE INDEX secret_expiry ON secret (exp) WHERE has_exp = 1;"
+    "ALTER TABLE vault ADD COLUMN extras INT NOT NULL DEFAULT 0;"
+    "ALTER TABLE object ADD COLUMN for_backups INT NOT NULL DEFAULT 0;";
+
+const char *const kl_sqlite_migrations[] = {step_1,       step_secrets, step_identity,
+                                            step_homes,   step_backups, step_certificates,
+                                            step_rotation};
 const size_t kl_sqlite_migration_count = KL_COUNT(kl_sqlite_migrations);
