@@ -107,7 +107,7 @@ enum kl_code kl_chain_append(struct kl_chain_log *log, const char *members, size
     if (log->failed)
         code = KL_IO;
     else if (log->waiting >= log->max_waiting)
-        code = KL_TOKEN_BUSY;
+        code = KL_THROTTLED;
     else if (!queue_put(&log->in, members, &(struct item){n, done, arg, 0}))
         code = KL_NO_MEMORY;
     else

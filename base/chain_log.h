@@ -65,7 +65,7 @@ struct kl_chain_config {
     const struct kl_chain_signer *signer; /* NULL = no checkpoints */
     unsigned checkpoint_records; /* a checkpoint after so many records (0 = only by time) … */
     int64_t checkpoint_ms;       /* … or so long after the first record that none covers */
-    size_t max_waiting;          /* records; kl_chain_append answers KL_TOKEN_BUSY above */
+    size_t max_waiting;          /* records; kl_chain_append answers KL_THROTTLED above */
     int64_t gather_us; /* longest wait for announced records (kl_chain_expect), and once more while
                           a burst goes on; 0 = neither */
 };
@@ -87,7 +87,7 @@ void kl_chain_close(struct kl_chain_log *log);
 
 /** Queue one record: the members of a JSON object without the braces (`"a":1,"b":"x"`), n bytes (at
  * most 512 KiB), copied. `done` (may be NULL) comes later on the writer thread. Any thread, never
- * blocks on the disk. KL_TOKEN_BUSY when too many wait, KL_IO after a failure, KL_BAD_INPUT for a
+ * blocks on the disk. KL_THROTTLED when too many wait, KL_IO after a failure, KL_BAD_INPUT for a
  * line feed, a zero byte or a leading "checkpoint", KL_TOO_BIG, KL_NO_MEMORY; `done` is then not
  * called. */
 enum kl_code kl_chain_append(struct kl_chain_log *log, const char *members, size_t n,

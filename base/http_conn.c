@@ -59,7 +59,8 @@ void kl_http_conn_enter(struct kl_http_conn *c, enum kl_http_phase phase)
     cool_later(c->thread);
 }
 
-void kl_http_conn_task(struct kl_http_conn *c, unsigned task)
+/* Have the task done as soon as libevent's callbacks have returned. */
+static void do_soon(struct kl_http_conn *c, unsigned task)
 {
     if (!c->queued) {
         c->queued = true;
@@ -216,7 +217,7 @@ static void on_input(struct evbuffer *in, const struct evbuffer_cb_info *info, v
     if (c->phase == KL_HTTP_READING)
         kl_http_head_input(c, in, info->n_added);
     if (evbuffer_get_length(in) > config->max_header_bytes + config->max_body_bytes + INPUT_SLACK)
-        kl_http_conn_task(c, KL_HTTP_TASK_CLOSE);
+        do_soon(c, KL_HTTP_TASK_CLOSE);
 }
 
 /* Status code of the answer whose first line begins there. */
@@ -238,7 +239,7 @@ static void on_output(struct evbuffer *out, const struct evbuffer_cb_info *info,
     if (info->n_deleted != 0)
         c->tasks &= ~(unsigned)KL_HTTP_TASK_REPLACE; /* its beginning may be out: leave it alone */
     if (c->paged && evbuffer_get_length(out) == 0)
-        kl_http_conn_task(c, KL_HTTP_TASK_CLOSE); /* evhttp would not after CONNECT */
+        do_soon(c, KL_HTTP_TASK_CLOSE); /* evhttp would not after CONNECT */
     if (info->n_added == 0 || c->phase == KL_HTTP_WRITING)
         return;
     if (status_at(out, info->orig_size) < 200) {
@@ -247,7 +248,7 @@ static void on_output(struct evbuffer *out, const struct evbuffer_cb_info *info,
     }
     kl_http_conn_enter(c, KL_HTTP_WRITING);
     c->page_at = info->orig_size;
-    kl_http_conn_task(c, KL_HTTP_TASK_REPLACE);
+    do_soon(c, KL_HTTP_TASK_REPLACE);
 }
 
 struct bufferevent *kl_http_conn_new(struct event_base *base, void *thread)
@@ -286,7 +287,7 @@ struct bufferevent *kl_http_conn_new(struct event_base *base, void *thread)
     (void)atomic_fetch_add(&t->conn_count, 1);
     wake_resting(t);
     kl_http_conn_enter(c, KL_HTTP_GREETING);
-    kl_http_conn_task(c, KL_HTTP_TASK_SETTLE);
+    do_soon(c, KL_HTTP_TASK_SETTLE);
     return bev;
 }
 

@@ -157,8 +157,6 @@ void kl_http_conn_tasks(evutil_socket_t fd, short what, void *thread);
 void kl_http_conn_cool(evutil_socket_t fd, short what, void *thread);
 /** Handler of thread->sweep: ends what is over its time. */
 void kl_http_conn_sweep(evutil_socket_t fd, short what, void *thread);
-/** Have the task done as soon as libevent's callbacks have returned. */
-void kl_http_conn_task(struct kl_http_conn *c, unsigned task);
 void kl_http_conn_enter(struct kl_http_conn *c, enum kl_http_phase phase);
 /** Close what waits for a request; used when stopping. */
 void kl_http_conn_close_idle(struct kl_http_thread *t);

@@ -135,28 +135,14 @@ static const struct kl_option set_options[] = {
 };
 
 static const struct kl_option backup_options[] = {
-    KL_OPT_VAULT_NAME,
-    KL_OPT_KEY_NAME,
-    KL_OPT_KEY_ID,
-    KL_OPT_SUBSCRIPTION,
-    {.name = "file",
-     .letter = 'f',
-     .argument = "FILE",
-     .required = true,
-     .help = "Where the backup goes: a new file, readable by you only.",
-     .complete = KL_COMPLETE_FILE},
-    KL_OPT_FORCE,
+    KL_OPT_VAULT_NAME,   KL_OPT_KEY_NAME,   KL_OPT_KEY_ID,
+    KL_OPT_SUBSCRIPTION, KL_OPT_BACKUP_OUT, KL_OPT_FORCE,
 };
 
 static const struct kl_option restore_options[] = {
     KL_OPT_VAULT_NAME,
     KL_OPT_SUBSCRIPTION,
-    {.name = "file",
-     .letter = 'f',
-     .argument = "FILE",
-     .required = true,
-     .help = "The backup.",
-     .complete = KL_COMPLETE_FILE},
+    KL_OPT_BACKUP_IN,
 };
 
 #define ALGORITHM                                                                                  \
@@ -240,19 +226,16 @@ static const struct kl_option verify_options[] = {
      .complete = KL_COMPLETE_FILE},
 };
 
-#define ROW(verb_, run_, options_)                                                                 \
-    .verb = verb_, .options = options_, .option_count = KL_COUNT(options_), .lists = true,         \
-    .remote = true, .run = run_
-
 static const struct kl_command commands[] = {
-    {ROW("create", kl_key_create, create_options), .summary = "make a key, or a new version of one",
+    {KL_LISTING_ROW("create", kl_key_create, create_options),
+     .summary = "make a key, or a new version of one",
      .text = "Make a key on the vault's token. If a key of that name exists, this makes a new "
              "version of it; 'kluis key rotate' does that without repeating the options.\n\n"
              "An RSA key wraps and unwraps data keys. An EC key signs.",
      .example = "kluis key create --vault-name prod --name backup-kek --ops wrapKey unwrapKey\n"
                 "kluis key create --vault-name prod --name archive --size 4096 --no-backup\n"
                 "kluis key create --vault-name prod --name signer --kty EC --curve P-384"},
-    {ROW("attach", kl_key_attach, attach_options),
+    {KL_LISTING_ROW("attach", kl_key_attach, attach_options),
      .summary = "serve a key that was made on the token by somebody else",
      .text = "Serve a private key that the HSM's own people made on the vault's token. Nothing on "
              "the token is changed. The key must be sensitive and not extractable, RSA of 2048 to "
@@ -262,7 +245,7 @@ static const struct kl_command commands[] = {
              "administrator and the permission import.",
      .example = "kluis key attach --vault-name prod --name master \\\n"
                 "    --pkcs11-uri 'pkcs11:token=production;object=master-2026'"},
-    {ROW("import", kl_key_import, import_options),
+    {KL_LISTING_ROW("import", kl_key_import, import_options),
      .summary = "bring a key from outside onto the token",
      .text = "Bring a private key onto the vault's token, from a PEM file or from a BYOK file that "
              "was wrapped for this vault. 'kluis key show' says of such a key that it came from "
@@ -273,19 +256,20 @@ static const struct kl_command commands[] = {
      .example = "kluis key import --vault-name prod --name old-kek --pem-file old-kek.pem\n"
                 "kluis key create --vault-name prod --name exchange --kty RSA-HSM --ops import\n"
                 "kluis key import --vault-name prod --name brought --byok-file key.byok"},
-    {ROW("show", kl_key_show, version_options), .summary = "show a key",
+    {KL_LISTING_ROW("show", kl_key_show, version_options), .summary = "show a key",
      .text = "Show a key's newest version, or the one that --version names. The profile says "
              "whether it can be backed up (domain-backed) or not (fixed).",
      .example = "kluis key show --vault-name prod --name backup-kek\n"
                 "kluis key show --id https://prod.vault.example.org:8443/keys/backup-kek -o json"},
-    {ROW("list", kl_key_list, vault_options), .summary = "list the keys of a vault",
+    {KL_LISTING_ROW("list", kl_key_list, vault_options), .summary = "list the keys of a vault",
      .text = "List the keys of a vault, one row each. Deleted ones: 'kluis key list-deleted'.",
      .example = "kluis key list --vault-name prod -o table"},
-    {ROW("list-versions", kl_key_list_versions, key_options), .summary = "list a key's versions",
+    {KL_LISTING_ROW("list-versions", kl_key_list_versions, key_options),
+     .summary = "list a key's versions",
      .text = "List every version of a key. Old versions stay usable for what they wrapped until "
              "you disable them.",
      .example = "kluis key list-versions --vault-name prod --name backup-kek"},
-    {ROW("set-attributes", kl_key_set_attributes, set_options),
+    {KL_LISTING_ROW("set-attributes", kl_key_set_attributes, set_options),
      .summary = "enable, disable, set times, operations and tags",
      .text = "Change one version of a key (the newest without --version). What is not named stays "
              "as it is.\n\nDisabling a version makes everything that it wrapped unreadable until "
@@ -293,67 +277,72 @@ static const struct kl_command commands[] = {
      .example = "kluis key set-attributes -n backup-kek --vault-name prod \\\n"
                 "    --version 0123456789abcdef0123456789abcdef --enabled false\n"
                 "kluis key set-attributes -n backup-kek --vault-name prod --expires +365d"},
-    {ROW("rotate", kl_key_rotate, key_options),
+    {KL_LISTING_ROW("rotate", kl_key_rotate, key_options),
      .summary = "make a new version of a key, like the last",
      .text = "Make a new version of a key with the same type, size and operations. New wraps use "
              "it at once; what older versions wrapped still opens. 'kluis rewrap' moves streams "
              "to the new version without touching their data.",
      .example = "kluis key rotate --vault-name prod --name backup-kek"},
-    {ROW("delete", kl_key_delete, confirm_options), .summary = "delete a key; it can be recovered",
+    {KL_LISTING_ROW("delete", kl_key_delete, confirm_options),
+     .summary = "delete a key; it can be recovered",
      .text = "Delete a key with all its versions. They stop working at once, so what they wrapped "
              "cannot be opened until 'kluis key recover'. The name stays taken.\n\nAt a terminal "
              "you are asked for the key's name, unless --yes.",
      .example = "kluis key delete --vault-name prod --name old-kek"},
-    {ROW("list-deleted", kl_key_list_deleted, vault_options),
+    {KL_LISTING_ROW("list-deleted", kl_key_list_deleted, vault_options),
      .summary = "list the deleted keys of a vault",
      .text = "List the keys that are deleted and not yet purged, with the day of their end.",
      .example = "kluis key list-deleted --vault-name prod"},
-    {ROW("show-deleted", kl_key_show_deleted, key_options), .summary = "show one deleted key",
+    {KL_LISTING_ROW("show-deleted", kl_key_show_deleted, key_options),
+     .summary = "show one deleted key",
      .text = "Show a deleted key: when it was deleted and when it will be purged.",
      .example = "kluis key show-deleted --vault-name prod --name old-kek"},
-    {ROW("recover", kl_key_recover, key_options), .summary = "bring a deleted key back",
+    {KL_LISTING_ROW("recover", kl_key_recover, key_options), .summary = "bring a deleted key back",
      .text = "Bring a deleted key back with every version, as it was.",
      .example = "kluis key recover --vault-name prod --name old-kek"},
-    {ROW("purge", kl_key_purge, confirm_options), .summary = "destroy a deleted key for good",
+    {KL_LISTING_ROW("purge", kl_key_purge, confirm_options),
+     .summary = "destroy a deleted key for good",
      .text = "Destroy a deleted key and all its versions, on the token too. There is no way back "
              "but a key backup. Refused under purge protection.\n\nAt a terminal you are asked "
              "for the key's name, unless --yes.",
      .example = "kluis key purge --vault-name test --name old-kek"},
-    {ROW("backup", kl_key_backup, backup_options),
+    {KL_LISTING_ROW("backup", kl_key_backup, backup_options),
      .summary = "write a sealed copy of a key to a file",
      .text = "Write a key with all its versions to a file that only this service's token domain "
              "can open, and only into a vault of the same subscription and geography. It is a "
              "copy of this moment: after a rotation, make a new one. Needs the permission "
              "backup.\n\nOn failure no file is left behind.",
      .example = "kluis key backup --vault-name prod --name backup-kek --file backup-kek.blob"},
-    {ROW("restore", kl_key_restore, restore_options),
+    {KL_LISTING_ROW("restore", kl_key_restore, restore_options),
      .summary = "bring a key back from its backup file",
      .text = "Restore a key, with its name, versions and attributes, from a backup into a vault "
              "of the same subscription and geography. Refused while the name is taken, also by a "
              "deleted key. Needs the permission restore.",
      .example = "kluis key restore --vault-name standby --file backup-kek.blob"},
-    {ROW("encrypt", kl_key_encrypt, encrypt_options), .summary = "encrypt a few bytes under a key",
+    {KL_LISTING_ROW("encrypt", kl_key_encrypt, encrypt_options),
+     .summary = "encrypt a few bytes under a key",
      .text = "Encrypt up to a few hundred bytes directly under an RSA key. For files and streams "
              "of any size use 'kluis encrypt'.",
      .example = "kluis key encrypt -n backup-kek --vault-name prod --file note --out note.enc"},
-    {ROW("decrypt", kl_key_decrypt, decrypt_options), .summary = "decrypt a few bytes with a key",
+    {KL_LISTING_ROW("decrypt", kl_key_decrypt, decrypt_options),
+     .summary = "decrypt a few bytes with a key",
      .text = "Decrypt what 'kluis key encrypt' made. Name the version that encrypted it if the "
              "key was rotated since.",
      .example = "kluis key decrypt -n backup-kek --vault-name prod --file note.enc --out note"},
-    {ROW("wrap", kl_key_wrap, encrypt_options), .summary = "wrap a data key",
+    {KL_LISTING_ROW("wrap", kl_key_wrap, encrypt_options), .summary = "wrap a data key",
      .text = "Wrap a data-encryption key (up to a few hundred bytes). Keep the key id of the "
              "answer: unwrapping needs that version.",
      .example = "kluis key wrap -n backup-kek --vault-name prod --file dek --out dek.wrapped"},
-    {ROW("unwrap", kl_key_unwrap, decrypt_options), .summary = "unwrap a data key",
+    {KL_LISTING_ROW("unwrap", kl_key_unwrap, decrypt_options), .summary = "unwrap a data key",
      .text = "Unwrap a data-encryption key, by the version that wrapped it.",
      .example =
          "kluis key unwrap -n backup-kek --vault-name prod --version 0123456789abcdef0123456789abcdef \\\n"
          "    --file dek.wrapped --out dek"},
-    {ROW("sign", kl_key_sign, sign_options), .summary = "sign a file",
+    {KL_LISTING_ROW("sign", kl_key_sign, sign_options), .summary = "sign a file",
      .text = "Hash a file here and have the token sign the hash.",
      .example = "kluis key sign -n signer --vault-name prod -a ES384 --file release.tar --out "
                 "release.sig"},
-    {ROW("verify", kl_key_verify, verify_options), .summary = "check a signature",
+    {KL_LISTING_ROW("verify", kl_key_verify, verify_options), .summary = "check a signature",
      .text = "Check a signature of 'kluis key sign'. Exit code 0 when it is valid, 1 when not.",
      .example = "kluis key verify -n signer --vault-name prod -a ES384 --file release.tar \\\n"
                 "    --signature-file release.sig"},

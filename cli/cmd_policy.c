@@ -305,10 +305,6 @@ static const char *const vault_words[] = {"get",   "list",      "update",    "de
 
 static const char *const template_names[] = {"azure-backup", "azure-backup-cmk", NULL};
 
-#define VAULT_ROW                                                                                  \
-    {                                                                                              \
-        .name = "vault-name", .argument = "VAULT", .required = true, .help = "The vault's name."   \
-    }
 #define PERMISSIONS(name_, words_, what)                                                           \
     {                                                                                              \
         .name = name_, .kind = KL_OPTION_SET, .argument = "PERMISSION", .choices = words_,         \
@@ -317,11 +313,8 @@ static const char *const template_names[] = {"azure-backup", "azure-backup-cmk",
     }
 
 static const struct kl_option set_options[] = {
-    VAULT_ROW,
-    {.name = "principal",
-     .argument = "NAME-OR-ID",
-     .required = true,
-     .help = "Who: its name, client id or object id."},
+    KL_OPT_VAULT_REQUIRED,
+    KL_OPT_WHO,
     PERMISSIONS("key-permissions", key_words, "keys"),
     PERMISSIONS("secret-permissions", secret_words, "secrets"),
     PERMISSIONS("certificate-permissions", certificate_words, "certificates"),
@@ -336,24 +329,18 @@ static const struct kl_option set_options[] = {
 };
 
 static const struct kl_option show_options[] = {
-    VAULT_ROW,
+    KL_OPT_VAULT_REQUIRED,
     {.name = "principal", .argument = "NAME-OR-ID", .help = "Only this principal's policy."},
 };
 
 static const struct kl_option delete_options[] = {
-    VAULT_ROW,
-    {.name = "principal",
-     .argument = "NAME-OR-ID",
-     .required = true,
-     .help = "Who: its name, client id or object id."},
+    KL_OPT_VAULT_REQUIRED,
+    KL_OPT_WHO,
 };
 
-#define ROW(verb_, run_, options_)                                                                 \
-    .verb = verb_, .options = options_, .option_count = KL_COUNT(options_), .lists = true,         \
-    .remote = true, .run = run_
-
 static const struct kl_command commands[] = {
-    {ROW("set", run_set, set_options), .summary = "say what a principal may do in a vault",
+    {KL_LISTING_ROW("set", run_set, set_options),
+     .summary = "say what a principal may do in a vault",
      .text = "Give a principal permissions in a vault. The types that are named are replaced, the "
              "others stay as they are, and the change is shown. Give as little as will do: a "
              "backup server needs get, wrapKey and unwrapKey on keys, and nobody needs purge "
@@ -361,12 +348,13 @@ static const struct kl_command commands[] = {
      .example = "kluis policy set --vault-name prod --principal backup-server \\\n"
                 "    --key-permissions get wrapKey unwrapKey --dry-run\n"
                 "kluis policy set --vault-name prod --principal alice --key-permissions get,list"},
-    {ROW("show", run_show, show_options), .summary = "show who may do what in a vault",
+    {KL_LISTING_ROW("show", run_show, show_options), .summary = "show who may do what in a vault",
      .text = "Show the policies of a vault, or one principal's. Needs the vault permission "
              "getPolicy.",
      .example = "kluis policy show --vault-name prod -o table\n"
                 "kluis policy show --vault-name prod --principal alice"},
-    {ROW("delete", run_delete, delete_options), .summary = "take a principal's policy away",
+    {KL_LISTING_ROW("delete", run_delete, delete_options),
+     .summary = "take a principal's policy away",
      .text = "Take every permission of a principal in a vault away, at once. Needs the vault "
              "permission setPolicy.",
      .example = "kluis policy delete --vault-name prod --principal alice"},

@@ -86,25 +86,17 @@ static enum kl_code run_remove(struct kl_cmd *cmd, struct kl_err *err)
     return code;
 }
 
-#define VAULT_ROW                                                                                  \
-    {                                                                                              \
-        .name = "vault-name", .argument = "VAULT", .required = true, .help = "The vault's name."   \
-    }
-
-static const struct kl_option show_options[] = {VAULT_ROW};
+static const struct kl_option show_options[] = {KL_OPT_VAULT_REQUIRED};
 static const struct kl_option assign_options[] = {
-    VAULT_ROW,
-    {.name = "principal",
-     .argument = "NAME-OR-ID",
-     .required = true,
-     .help = "Who: its name, client id or object id."},
+    KL_OPT_VAULT_REQUIRED,
+    KL_OPT_WHO,
     {.name = "role",
      .argument = "ROLE",
      .required = true,
      .help = "The role's name or id: \"Key Vault Crypto User\"."},
 };
 static const struct kl_option remove_options[] = {
-    VAULT_ROW,
+    KL_OPT_VAULT_REQUIRED,
     {.name = "id", .argument = "ID", .required = true, .help = "The assignment's id."},
 };
 

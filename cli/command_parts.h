@@ -28,8 +28,6 @@ struct kl_cmd {
 /** The rows that every verb has (or that `lists` and `remote` bring): output, timeout, help. */
 extern const struct kl_option kl_standard_options[];
 extern const size_t kl_standard_option_count;
-/** Whether the command takes the index-th standard option. */
-bool kl_command_takes_standard(const struct kl_command *c, size_t index);
 /** Rows of a command, standard ones behind its own; NULL for a standard row that it does not take.
  */
 const struct kl_option *kl_command_option(const struct kl_command *c, size_t index);
@@ -51,11 +49,6 @@ void kl_cmd_done(struct kl_cmd *cmd);
 /** What --timeout says in milliseconds, 0 without it. KL_USAGE. */
 enum kl_code kl_cmd_timeout(const struct kl_cmd *cmd, int64_t *ret_ms,
                             struct kl_err *err) KL_MUST_USE;
-
-/** The word among `count` that comes closest to `word` (at most two slips), or NULL. get(arg, i)
- * may return NULL. */
-const char *kl_nearest(const char *word, const char *(*get)(const void *arg, size_t i),
-                       const void *arg, size_t count);
 
 /** Append the help of the program, of a noun, or of a verb, wrapped to `width` columns. */
 void kl_help_top(struct kl_buf *out, size_t width);

@@ -1,4 +1,5 @@
-/* Option rows that several verbs share, as initialisers for struct kl_option. Header only. */
+/* Rows that several nouns share: initialisers for struct kl_option, and the beginning of one for
+ * struct kl_command. Header only. */
 #ifndef KL_CLI_OPTIONS_H
 #define KL_CLI_OPTIONS_H
 
@@ -62,5 +63,30 @@
         .name = "force", .kind = KL_OPTION_FLAG,                                                   \
         .help = "Replace the file if it is there already."                                         \
     }
+#define KL_OPT_BACKUP_OUT                                                                          \
+    {                                                                                              \
+        .name = "file", .letter = 'f', .argument = "FILE", .required = true,                       \
+        .help = "Where the backup goes: a new file, readable by you only.",                        \
+        .complete = KL_COMPLETE_FILE                                                               \
+    }
+#define KL_OPT_BACKUP_IN                                                                           \
+    {                                                                                              \
+        .name = "file", .letter = 'f', .argument = "FILE", .required = true,                       \
+        .help = "The backup.", .complete = KL_COMPLETE_FILE                                        \
+    }
+#define KL_OPT_VAULT_REQUIRED                                                                      \
+    {                                                                                              \
+        .name = "vault-name", .argument = "VAULT", .required = true, .help = "The vault's name."   \
+    }
+#define KL_OPT_WHO                                                                                 \
+    {                                                                                              \
+        .name = "principal", .argument = "NAME-OR-ID", .required = true,                           \
+        .help = "Who: its name, client id or object id."                                           \
+    }
+
+/* The beginning of a struct kl_command that asks the service and shows what it says. */
+#define KL_LISTING_ROW(verb_, run_, options_)                                                      \
+    .verb = verb_, .options = options_, .option_count = KL_COUNT(options_), .lists = true,         \
+    .remote = true, .run = run_
 
 #endif

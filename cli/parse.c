@@ -25,7 +25,7 @@ const struct kl_option kl_standard_options[] = {
 };
 const size_t kl_standard_option_count = KL_COUNT(kl_standard_options);
 
-bool kl_command_takes_standard(const struct kl_command *c, size_t index)
+static bool takes_standard(const struct kl_command *c, size_t index)
 {
     return index == STANDARD_HELP || (index == STANDARD_OUTPUT && c->lists) ||
            (index == STANDARD_TIMEOUT && c->remote);
@@ -41,7 +41,7 @@ const struct kl_option *kl_command_option(const struct kl_command *c, size_t ind
     if (index < c->option_count)
         return &c->options[index];
     index -= c->option_count;
-    return kl_command_takes_standard(c, index) ? &kl_standard_options[index] : NULL;
+    return takes_standard(c, index) ? &kl_standard_options[index] : NULL;
 }
 
 /* ---- nearest word ---- */
@@ -79,8 +79,10 @@ static size_t distance(const char *a, const char *b)
     return d[n][m];
 }
 
-const char *kl_nearest(const char *word, const char *(*get)(const void *arg, size_t i),
-                       const void *arg, size_t count)
+/* The word among `count` that comes closest to `word` (at most two slips), or NULL. get(arg, i)
+ * may return NULL. */
+static const char *nearest(const char *word, const char *(*get)(const void *arg, size_t i),
+                           const void *arg, size_t count)
 {
     const char *best = NULL;
     size_t best_distance = 3;
@@ -206,7 +208,7 @@ static enum kl_code find_in_noun(const struct kl_noun *noun, int argc, char *con
         snprintf(prefix, sizeof(prefix), " %s", noun->name);
         if (*ret_command == NULL)
             return unknown_word(err, prefix, "verb", argv[at],
-                                kl_nearest(argv[at], verb_word, noun, noun->command_count));
+                                nearest(argv[at], verb_word, noun, noun->command_count));
         at++;
     }
     *ret_used = at;
@@ -231,7 +233,7 @@ enum kl_code kl_command_find(int argc, char *const *argv, const struct kl_noun *
     *ret_command = find_alone(argv[at], below_keyvault, ret_noun);
     if (*ret_command == NULL)
         return unknown_word(err, "", "command", argv[at],
-                            kl_nearest(argv[at], top_word, NULL, top_words()));
+                            nearest(argv[at], top_word, NULL, top_words()));
     *ret_used = at + 1;
     return KL_OK;
 }
@@ -390,7 +392,7 @@ static enum kl_code unknown_option(const struct kl_command *c, const char *name,
     const char *near;
 
     snprintf(word, sizeof(word), "%.*s", (int)(n < 60 ? n : 60), name);
-    near = kl_nearest(word, option_word, c, kl_command_options(c));
+    near = nearest(word, option_word, c, kl_command_options(c));
     if (near == NULL)
         return kl_fail(err, KL_USAGE, NULL, "there is no option '--%s' here", word);
     return kl_fail(err, KL_USAGE, NULL, "there is no option '--%s' here; did you mean '--%s'?",

@@ -26,7 +26,7 @@ static const struct {
     {503, "Service Unavailable"},
 };
 
-const char *kl_audit_reason(int status)
+static const char *reason_of(int status)
 {
     for (size_t i = 0; i < KL_COUNT(reasons); i++)
         if (reasons[i].status == status)
@@ -138,7 +138,7 @@ void kl_audit_put(struct kl_buf *out, const struct kl_request *r, const char *me
                challenge || op->route == NULL ? "Authentication" : op->route->audit);
     put_member(out, ",\"operationVersion\":", op->api_version);
     kl_buf_puts(out, ",\"category\":\"AuditEvent\",\"resultType\":\"Success\"");
-    put_member(out, ",\"resultSignature\":", kl_audit_reason(r->status));
+    put_member(out, ",\"resultSignature\":", reason_of(r->status));
     put_member(out, ",\"resultDescription\":", message);
     kl_buf_printf(out, ",\"durationMs\":\"%lld\"", (long long)duration_ms);
     put_member(out, ",\"callerIpAddress\":", kl_http_peer(op->http));

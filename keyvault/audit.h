@@ -12,7 +12,4 @@
 void kl_audit_put(struct kl_buf *out, const struct kl_request *r, const char *message,
                   int64_t duration_ms);
 
-/** "Forbidden" for 403 and so on. */
-const char *kl_audit_reason(int status);
-
 #endif

@@ -85,7 +85,7 @@ static void answer_fault(struct kl_request *r, const struct kl_err *err)
 static void answer_unaudited(struct kl_request *r, enum kl_code code)
 {
     struct kl_err err;
-    (void)kl_fail(&err, code == KL_TOKEN_BUSY ? KL_THROTTLED : KL_IO, "audit",
+    (void)kl_fail(&err, code == KL_THROTTLED ? code : KL_IO, "audit",
                   "The audit log cannot be written");
     kl_log(KL_LOG_ERROR, "audit record lost request=%s code=%s", r->op.request_id,
            kl_code_name(code));

@@ -188,7 +188,7 @@ bool kl_policy_allows(const struct kl_policy *p, enum kl_permission permission)
 }
 
 /* Sorted by object id, as the model makes them. */
-const struct kl_policy *kl_policy_of(const struct kl_vault *vault, const char *object_id)
+static const struct kl_policy *policy_of(const struct kl_vault *vault, const char *object_id)
 {
     size_t low = 0, high = vault->policy_count;
     while (low < high) {
@@ -228,7 +228,7 @@ static bool add_rights(const struct kl_vault *vault, const char *object_id, stru
 {
     if (vault->rbac)
         return add_roles(vault, object_id, to);
-    const struct kl_policy *p = kl_policy_of(vault, object_id);
+    const struct kl_policy *p = policy_of(vault, object_id);
     for (size_t kind = 0; p != NULL && kind < KL_PERM_KINDS; kind++)
         to->allowed[kind] |= p->allowed[kind];
     return p != NULL;
@@ -244,7 +244,7 @@ bool kl_rights_of(const struct kl_vault *vault, const struct kl_caller *caller,
     return any;
 }
 
-bool kl_role_manages(const char *role)
+static bool role_manages(const char *role)
 {
     struct kl_policy rights = {.allowed = {0}};
     kl_role_add(role, &rights);
@@ -258,7 +258,7 @@ bool kl_vault_has_manager(const struct kl_vault *vault, const char *except)
             (except == NULL || strcmp(vault->policies[i].object_id, except) != 0))
             return true;
     for (size_t i = 0; vault->rbac && i < vault->assignment_count; i++)
-        if (kl_role_manages(vault->assignments[i].role) &&
+        if (role_manages(vault->assignments[i].role) &&
             (except == NULL || strcmp(vault->assignments[i].id, except) != 0))
             return true;
     return false;

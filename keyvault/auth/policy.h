@@ -27,14 +27,10 @@ json_t *kl_policy_format(const struct kl_policy *p);
 
 /** Whether the policy holds this permission; never for KL_MAY_NOTHING. */
 bool kl_policy_allows(const struct kl_policy *p, enum kl_permission permission);
-/** The vault's policy for a principal, or NULL; borrowed from the vault. */
-const struct kl_policy *kl_policy_of(const struct kl_vault *vault, const char *object_id);
 /** Everything that the caller may in the vault, by itself and by its groups; false when nothing
  * there names any of them. Policies decide, or role assignments where the vault says so. */
 bool kl_rights_of(const struct kl_vault *vault, const struct kl_caller *caller,
                   struct kl_policy *ret);
-/** Whether the role (an id) holds setPolicy. */
-bool kl_role_manages(const char *role);
 /** Whether anybody may set policies and roles in the vault, leaving out `except` (NULL, a policy's
  * object id, or an assignment's id where roles decide). */
 bool kl_vault_has_manager(const struct kl_vault *vault, const char *except);

@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "keyvault/model/inside.h"
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -125,8 +124,7 @@ static enum kl_code put_with(struct kl_model *m, const char *whose, struct kl_se
     char name[NOTE_MAX];
     uint8_t sealed[SEALED_LEN];
     struct kl_buf text = KL_BUF_INIT(256);
-    if (get_from(m, whose, holder, &there, err) == KL_OK &&
-        CRYPTO_memcmp(kl_secret_bytes(there), kl_secret_bytes(key), KEY_LEN) == 0)
+    if (get_from(m, whose, holder, &there, err) == KL_OK && kl_secret_equal(there, key))
         return KL_OK;
     enum kl_code code = sealing_key(holder, whose, &under, err);
     if (code == KL_OK)

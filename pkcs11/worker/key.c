@@ -49,13 +49,6 @@ static void clear(struct kl_keys *k)
     k->count = k->room = k->slot_count = 0;
 }
 
-void kl_keys_free(struct kl_keys *k)
-{
-    clear(k);
-    (void)pthread_rwlock_destroy(&k->lock);
-    free(k);
-}
-
 /* Ids are random, so four of their bytes are a hash; a foreign key's id may be anything, which only
  * costs time. */
 static size_t place_of(const struct kl_keys *k, const uint8_t *id)

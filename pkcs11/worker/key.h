@@ -31,8 +31,8 @@ struct kl_key {
     uint8_t spki[KL_SPKI_MAX];
 };
 
+/** Lives as long as the process. NULL without memory. */
 struct kl_keys *kl_keys_new(void);
-void kl_keys_free(struct kl_keys *keys);
 
 /** Forget all, list the token's private keys: those with a CKA_ID of 16 bytes under it, others
  * under their alias. */

@@ -26,13 +26,11 @@ enum kl_code kl_bench_run(const struct kl_worker_config *conf, int pin_fd, unsig
 CK_RV kl_trial_key(struct kl_session *s, struct kl_key_spec *spec, struct kl_key *ret,
                    bool *ret_on_token) KL_MUST_USE;
 
-/** SIGINT, SIGTERM and SIGHUP only set a flag from now on. */
-void kl_trial_catch_signals(void);
-bool kl_trial_interrupted(void);
-
-/** Log in and probe; sweep what earlier trials left. */
+/** Log in and probe; sweep what earlier trials left. SIGINT, SIGTERM and SIGHUP only set a flag
+ * from then on: */
 enum kl_code kl_trial_begin(struct kl_worker *w, const struct kl_worker_config *conf, int pin_fd,
                             struct kl_session *s, struct kl_err *err) KL_MUST_USE;
+bool kl_trial_interrupted(void);
 /** Sweep what this one left, finalise the module. *ret_left: objects that a sweep had to remove.
  * KL_TOKEN_UNAVAILABLE when some stay. */
 enum kl_code kl_trial_end(struct kl_session *s, int pin_fd, unsigned *ret_left,

@@ -118,8 +118,9 @@ static enum kl_code find_or_make_mac(struct kl_session *s, bool must_exist, CK_O
     return code;
 }
 
-enum kl_code kl_secret_key_mac(struct kl_session *s, bool must_exist, CK_OBJECT_HANDLE *ret,
-                               struct kl_err *err)
+/* The token's MAC key; its handle is remembered. */
+static enum kl_code mac_key(struct kl_session *s, bool must_exist, CK_OBJECT_HANDLE *ret,
+                            struct kl_err *err)
 {
     struct kl_worker *w = s->worker;
     CK_OBJECT_HANDLE key = atomic_load(&w->mac_key);
@@ -173,7 +174,7 @@ enum kl_code kl_secret_key_mac_call(struct kl_session *s, const struct kl_token_
     bool must_exist = req->count == KL_MAC_KEY_EXISTS;
     for (int attempt = 0;; attempt++) {
         CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
-        enum kl_code code = kl_secret_key_mac(s, must_exist, &key, err);
+        enum kl_code code = mac_key(s, must_exist, &key, err);
         if (code != KL_OK)
             return code;
         CK_RV rv = mac_twice(s, key, req, out);

@@ -19,7 +19,7 @@ static void on_signal(int number)
     interrupted = number;
 }
 
-void kl_trial_catch_signals(void)
+static void catch_signals(void)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
@@ -39,7 +39,7 @@ enum kl_code kl_trial_begin(struct kl_worker *w, const struct kl_worker_config *
     unsigned swept = 0;
     *w = (struct kl_worker){.conf = *conf};
     *s = (struct kl_session){.worker = w};
-    kl_trial_catch_signals();
+    catch_signals();
     enum kl_code code = kl_start_by_hand(w, pin_fd, err);
     if (code == KL_OK && kl_litter_sweep(s, false, &swept) != CKR_OK)
         kl_session_drop(s);

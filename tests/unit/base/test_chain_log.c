@@ -234,8 +234,8 @@ static void *append_many(void *arg)
     struct load *load = arg;
     for (unsigned i = 0; i < load->n; i++) {
         enum kl_code code = kl_chain_append(load->log, "\"load\":true", 11, count, load->site);
-        load->busy += code == KL_TOKEN_BUSY;
-        i -= code == KL_TOKEN_BUSY; /* again */
+        load->busy += code == KL_THROTTLED;
+        i -= code == KL_THROTTLED; /* again */
     }
     return NULL;
 }

@@ -105,7 +105,8 @@ static void test_keyvault_model_key__update(void **state)
     bool off = false;
     int64_t nbf = 100, exp = 200;
     unsigned ops = KL_OP_VERIFY, wrong = KL_OP_UNWRAP;
-    struct kl_key_patch patch = {&off, &nbf, &exp, &ops, "{\"x\":\"y\"}"};
+    struct kl_key_patch patch = {
+        .enabled = &off, .nbf = &nbf, .exp = &exp, .ops = &ops, .tags_json = "{\"x\":\"y\"}"};
     assert_ok(kl_key_update(s.m, s.open, "k", made->version, &patch, &changed, &s.err));
     assert_ok(kl_key_find(s.m, s.open, "k", "", &found, &s.err));
     assert_ptr_equal(changed, found);
