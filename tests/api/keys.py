@@ -67,7 +67,7 @@ def create_forms(api):
 
 def create_refusals(api):
     for body in ({}, {"kty": "oct"}, {"kty": "RSA", "key_size": 1024}, {"kty": "RSA", "key_size": "2048"}, {"kty": "EC", "crv": "P-256K"},
-                 {"kty": "EC", "key_ops": ["wrapKey"]}, {"kty": "RSA", "key_ops": ["import"]}, {"kty": "RSA", "attributes": {"exportable": True}},
+                 {"kty": "EC", "key_ops": ["wrapKey"]}, {"kty": "RSA", "key_ops": ["import", "sign"]}, {"kty": "RSA", "attributes": {"exportable": True}},
                  {"kty": "RSA", "tags": {str(n): "" for n in range(16)}}, {"kty": "RSA", "tags": {"x": "y" * 257}}, {"kty": "RSA", "tags": "x"}):
         check_equal(fault(api, "POST", "/keys/bad/create", body)[:2], (400, "BadParameter"), str(body)[:60])
     for text in ("", "[]", '"x"', "{", '{"kty":"RSA","kty":"EC"}', '{"kty":"RSA"} x', "{" * 50, '{"kty":"RSA","x":"\\u0000"}'):
