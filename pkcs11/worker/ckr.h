@@ -15,7 +15,7 @@ enum kl_ckr_class {
     KL_CKR_GOOD,
     KL_CKR_REQUEST,   /* the data's fault, by its number */
     KL_CKR_AMBIGUOUS, /* the data's fault or the token's: a canary decides, its result holds for
-                         a tenth of a second */
+                         a hundredth of a second */
     KL_CKR_SUSPECT, /* as ambiguous, but more often the token: only a canary begun after the failure
                        decides */
     KL_CKR_SESSION, /* a new session, once more */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* The longest that a token may be gone before its errors are believed to be its own. */
-#define RESULT_HOLDS_MS 100
+#define RESULT_HOLDS_MS 10
 
 static enum kl_code condemn(struct kl_session *s, CK_RV rv, const char *what, struct kl_err *err)
 {

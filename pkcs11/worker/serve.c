@@ -25,6 +25,7 @@ struct task {
     uint8_t *out;
     size_t len;
     bool bad, misfit;
+    bool forbidden; /* by a token that calls the key one for this */
 };
 
 /* One failure for everything that is the data's fault: same code, text, operation, no native number
@@ -49,7 +50,8 @@ static CK_RV look_at_block(struct kl_session *s, const struct kl_key *key, struc
     if (kl_session_ensure(s) != CKR_OK)
         return rv;
     CK_RV raw = kl_rsa_decrypt(s, key, t->mech, false, t->req->input, t->out, &t->len, &t->bad);
-    return raw == CKR_OK || raw == KL_CKR_WRONG_ANSWER ? raw : rv;
+    bool told = raw == CKR_OK || raw == KL_CKR_WRONG_ANSWER;
+    return told || raw == CKR_KEY_FUNCTION_NOT_PERMITTED ? raw : rv;
 }
 
 static CK_RV decrypt_once(struct kl_session *s, const struct kl_key *key, void *arg)
@@ -66,9 +68,10 @@ static CK_RV decrypt_once(struct kl_session *s, const struct kl_key *key, void *
         return CKR_OK;
     }
     CK_RV rv = kl_rsa_decrypt(s, key, t->mech, native, t->req->input, t->out, &t->len, &t->bad);
-    return native && is_datas_fault(rv) && atomic_load(&s->worker->raw_rsa)
-               ? look_at_block(s, key, t, rv)
-               : rv;
+    if (native && is_datas_fault(rv) && atomic_load(&s->worker->raw_rsa))
+        rv = look_at_block(s, key, t, rv);
+    t->forbidden = rv == CKR_KEY_FUNCTION_NOT_PERMITTED && key->may_decrypt;
+    return rv;
 }
 
 static CK_RV sign_once(struct kl_session *s, const struct kl_key *key, void *arg)
@@ -108,6 +111,9 @@ static enum kl_code decrypt(struct kl_session *s, const struct kl_token_request 
     code = kl_recover_run(s, &req->key, decrypt_once, &t, "C_Decrypt", err);
     if (code == KL_BAD_INPUT || (code == KL_OK && t.bad))
         return undecryptable(err);
+    if (code == KL_TOKEN_UNSUPPORTED && t.forbidden)
+        return kl_fail(err, KL_TOKEN_KEY_MISSING, "C_Decrypt",
+                       "the token contradicts itself about what the key may do");
     if (code != KL_OK)
         return code;
     if (t.misfit)
