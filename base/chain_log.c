@@ -52,6 +52,7 @@ struct kl_chain_log {
     unsigned checkpoint_records, uncovered;
     int64_t checkpoint_ms, checkpoint_due_ms; /* due: 0 = nothing to cover */
     int64_t gather_us;
+    void (*before_done)(void), (*after_done)(void);
     size_t last_batch; /* records in it */
 };
 
@@ -191,11 +192,13 @@ static void write_batch(struct kl_chain_log *log)
         fail_for_good(log);
     else if (code == KL_OK)
         note_uncovered(log, records);
+    log->before_done();
     for (size_t i = 0; i < log->out.count; i++) {
         const struct item *item = &log->out.items[i];
         if (item->done != NULL)
             item->done(item->arg, code);
     }
+    log->after_done();
     (void)pthread_mutex_lock(&log->lock);
     log->waiting -= log->out.count;
     (void)pthread_mutex_unlock(&log->lock);
@@ -367,6 +370,10 @@ static void log_free(struct kl_chain_log *log)
     free(log);
 }
 
+static void nothing(void)
+{
+}
+
 static struct kl_chain_log *log_new(const struct kl_chain_config *config)
 {
     struct kl_chain_log *log = calloc(1, sizeof *log);
@@ -384,6 +391,8 @@ static struct kl_chain_log *log_new(const struct kl_chain_config *config)
     log->checkpoint_records = config->checkpoint_records;
     log->checkpoint_ms = config->checkpoint_ms;
     log->gather_us = config->gather_us;
+    log->before_done = config->before_done != NULL ? config->before_done : nothing;
+    log->after_done = config->after_done != NULL ? config->after_done : nothing;
     log->hasher = kl_chain_hasher();
     if (log->hasher == NULL) {
         log_free(log);

@@ -68,6 +68,8 @@ struct kl_chain_config {
     size_t max_waiting;          /* records; kl_chain_append answers KL_THROTTLED above */
     int64_t gather_us; /* longest wait for announced records (kl_chain_expect), and once more while
                           a burst goes on; 0 = neither */
+    /* Around the `done` calls of one batch, on the writer thread; NULL = nothing. */
+    void (*before_done)(void), (*after_done)(void);
 };
 
 /** Open or create; follows the lines behind the head's. KL_CORRUPT (the caller decides; *ret is

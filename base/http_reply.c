@@ -255,20 +255,58 @@ void kl_http_box_close(struct kl_http_box *b)
     box_unref(b);
 }
 
+#define HELD_MAX 16 /* I/O threads whose wakes one thread holds back; more are woken at once */
+
+static _Thread_local struct {
+    bool on;
+    size_t count;
+    struct kl_http_box *boxes[HELD_MAX]; /* with a reference each */
+} held;
+
+static void wake(struct kl_http_box *b)
+{
+    const uint64_t one = 1;
+    ssize_t n = write(b->wake_fd, &one, sizeof one);
+    (void)n;
+}
+
+/* With the box's lock held: its thread may not be there to take the reply away yet. */
+static void wake_or_hold(struct kl_http_box *b)
+{
+    b->woken = true;
+    if (held.on && held.count < HELD_MAX) {
+        b->refs++;
+        held.boxes[held.count++] = b;
+    } else {
+        wake(b);
+    }
+}
+
+void kl_http_hold_replies(void)
+{
+    held.on = true;
+}
+
+void kl_http_release_replies(void)
+{
+    held.on = false;
+    for (; held.count > 0; held.count--) {
+        struct kl_http_box *b = held.boxes[held.count - 1];
+        wake(b);
+        box_unref(b);
+    }
+}
+
 static void put_in_box(struct kl_http_request *req)
 {
     struct kl_http_box *b = req->box;
     (void)pthread_mutex_lock(&b->lock);
-    bool closed = b->closed, wake = !closed && !b->woken;
+    bool closed = b->closed;
     if (!closed) {
         *b->last = req;
         b->last = &req->next;
-        b->woken = true;
-        if (wake) { /* under the lock: the box cannot go away meanwhile */
-            const uint64_t one = 1;
-            ssize_t n = write(b->wake_fd, &one, sizeof one);
-            (void)n;
-        }
+        if (!b->woken) /* under the lock: the box cannot go away meanwhile */
+            wake_or_hold(b);
     }
     (void)pthread_mutex_unlock(&b->lock);
     if (closed) {

@@ -88,4 +88,9 @@ struct kl_http_header {
 void kl_http_reply(struct kl_http_request *req, int status, const struct kl_http_header *headers,
                    size_t header_count, const void *body, size_t body_len);
 
+/** Between these two calls of one thread its replies are kept, so that one wake of an I/O thread
+ * takes them all. A thread that holds must release soon, and before it ends. */
+void kl_http_hold_replies(void);
+void kl_http_release_replies(void);
+
 #endif

@@ -1,5 +1,6 @@
 #include "keyvault/audit_log.h"
 
+#include "base/http_server.h"
 #include "keyvault/failover.h"
 
 #include <openssl/sha.h>
@@ -50,7 +51,9 @@ enum kl_code kl_audit_log_open(const struct kl_audit_config *config, struct kl_k
                                               (unsigned)config->checkpoint_records,
                                           .checkpoint_ms = config->checkpoint_ms,
                                           .max_waiting = MAX_WAITING,
-                                          .gather_us = config->gather_ms * 1000};
+                                          .gather_us = config->gather_ms * 1000,
+                                          .before_done = kl_http_hold_replies,
+                                          .after_done = kl_http_release_replies};
     a->key = kl_key_version_ref(key);
     enum kl_code code = kl_chain_open(&chain, &a->chain, err);
     if (code == KL_CORRUPT && accept_loss)
