@@ -68,6 +68,8 @@ static size_t on_header(char *line, size_t one, size_t n, void *arg)
             x->retry_after_ms = (int64_t)value * 1000;
     }
     (void)copy_header(line, n, "WWW-Authenticate", x->www_authenticate, sizeof x->www_authenticate);
+    (void)copy_header(line, n, "WebHook-Allowed-Origin", x->webhook_origin,
+                      sizeof x->webhook_origin);
     (void)copy_header(line, n, "x-ms-request-id", x->request_id, sizeof x->request_id);
     return n;
 }
@@ -153,6 +155,9 @@ static bool build_headers(const struct kl_http_exchange *x, struct curl_slist **
     char type[160];
     (void)snprintf(type, sizeof type, "Content-Type:%s%s", x->content_type != NULL ? " " : "",
                    x->content_type != NULL ? x->content_type : "");
+    for (size_t i = 0; i < x->header_count; i++)
+        if (!add_header(ret, x->headers[i]))
+            return false;
     return add_header(ret, "Expect:") && add_header(ret, type) &&
            (x->bearer == NULL || add_bearer(ret, x->bearer));
 }
@@ -262,7 +267,7 @@ enum kl_code kl_http_do(struct kl_http_client *c, struct kl_http_exchange *x, st
     kl_http_exchange_done(x);
     x->status = 0;
     x->retry_after_ms = -1;
-    x->www_authenticate[0] = x->request_id[0] = 0;
+    x->www_authenticate[0] = x->webhook_origin[0] = x->request_id[0] = 0;
     x->answer = kl_secret_new(c->config.max_answer_bytes);
     struct curl_slist *headers = NULL;
     enum kl_code code = KL_NO_MEMORY;

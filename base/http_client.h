@@ -31,12 +31,15 @@ struct kl_http_exchange {
     const char *content_type; /* NULL = no body headers beyond Content-Length: 0 */
     const void *body;         /* borrowed */
     size_t body_len;
+    const char *const *headers; /* further ones, "Name: value"; borrowed */
+    size_t header_count;
     struct kl_secret *bearer; /* NULL or the token for "Authorization: Bearer"; borrowed */
     /* out: fill with kl_http_exchange_done at the end */
     long status;
     struct kl_secret *answer;    /* body, never NULL after KL_OK */
     char www_authenticate[1024]; /* "" when absent */
     int64_t retry_after_ms;      /* -1 when absent, a date, or more than a day */
+    char webhook_origin[256];    /* WebHook-Allowed-Origin, "" when absent */
     char request_id[40];         /* x-ms-request-id, "" when absent */
 };
 

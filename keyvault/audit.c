@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "keyvault/auth/origin.h"
+#include "keyvault/model/event.h"
 #include "keyvault/wire.h"
 
 #include <ctype.h>
@@ -14,6 +15,7 @@ static const struct {
     const char *reason;
 } reasons[] = {
     {200, "OK"},
+    {202, "Accepted"},
     {204, "No Content"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
@@ -146,4 +148,28 @@ void kl_audit_put(struct kl_buf *out, const struct kl_request *r, const char *me
                r->client_request_id[0] != 0 ? r->client_request_id : op->request_id);
     put_identity(out, &op->caller);
     put_properties(out, r);
+}
+
+void kl_audit_put_event(struct kl_buf *out, const struct kl_event *e)
+{
+    const struct kl_event_name *name = kl_event_name(e->type);
+    struct kl_buf id = KL_BUF_INIT(1024);
+    char time[32];
+    kl_clock_iso(e->time_ms, time);
+    if (e->vault->origin_count > 0)
+        kl_wire_put_id(&id, &e->vault->origins[0], name->collection, e->name, e->version);
+    put_member(out, "\"time\":", time);
+    put_resource(out, e->vault);
+    put_member(out, ",\"operationName\":", name->audit);
+    kl_buf_puts(out, ",\"operationVersion\":\"\",\"category\":\"AuditEvent\","
+                     "\"resultType\":\"Success\",\"resultSignature\":\"OK\","
+                     "\"resultDescription\":\"\",\"durationMs\":\"0\",\"callerIpAddress\":\"\"");
+    put_member(out, ",\"correlationId\":", e->id);
+    kl_buf_puts(out, ",\"identity\":{},\"properties\":{\"id\":");
+    kl_buf_put_json(out, kl_buf_text(&id), id.len);
+    kl_buf_done(&id);
+    put_member(out, ",\"requestId\":", e->id);
+    if (e->attrs.has_exp)
+        kl_buf_printf(out, ",\"exp\":%lld", (long long)e->attrs.exp);
+    kl_buf_putc(out, '}');
 }

@@ -12,4 +12,8 @@
 void kl_audit_put(struct kl_buf *out, const struct kl_request *r, const char *message,
                   int64_t duration_ms);
 
+struct kl_event; /* keyvault/model/event.h */
+/** The same for an event of the service itself: nobody asked, so it has no caller. */
+void kl_audit_put_event(struct kl_buf *out, const struct kl_event *e);
+
 #endif

@@ -8,6 +8,8 @@
 
 /* op_keys.c */
 kl_op_handler kl_op_key_create, kl_op_key_get, kl_op_key_update, kl_op_key_rotate;
+/* op_rotation.c */
+kl_op_handler kl_op_rotation_get, kl_op_rotation_put, kl_op_key_release;
 /* op_import.c */
 kl_op_handler kl_op_key_import;
 /* op_list.c */
