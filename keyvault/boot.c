@@ -11,6 +11,7 @@
 #include "keyvault/jobs.h"
 #include "keyvault/limit.h"
 #include "keyvault/request.h"
+#include "keyvault/sealing.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -187,11 +188,13 @@ static enum kl_code open_failover(struct kl_running *r, struct kl_err *err)
 }
 
 /* Without a token nobody can tell; the housekeeping asks again. */
-static enum kl_code check_access(struct kl_service *s, bool accept, struct kl_err *err)
+static enum kl_code check_access(struct kl_service *s, struct kl_mark_accept accept,
+                                 struct kl_err *err)
 {
-    enum kl_code code = kl_model_access_check(s->model, accept, err);
-    if (code == KL_CORRUPT)
-        (void)kl_err_prefix(err, "--accept-changed-access goes on with them as they are");
+    enum kl_code code = kl_mark_check(s, accept, err);
+    if (code != KL_OK)
+        return code;
+    code = kl_sealing_check(s, accept.changed_access, err);
     if (code == KL_OK || code == KL_CORRUPT)
         return code;
     kl_log_err(KL_LOG_ERROR, "principals and policies not checked", err);
@@ -220,11 +223,10 @@ static enum kl_code open_authenticator(struct kl_running *r, struct kl_err *err)
 static enum kl_code open_audit(struct kl_running *r, struct kl_mark_accept accept,
                                struct kl_err *err)
 {
-    enum kl_code code = kl_mark_check(&r->service, accept, err);
-    if (code != KL_OK)
-        return code;
-    code = kl_audit_log_open(r->config->audit, r->service.audit_key, accept.audit_loss,
-                             &r->service.audit, err);
+    enum kl_code code = kl_audit_log_open(r->config->audit, r->service.audit_key, accept.audit_loss,
+                                          &r->service.audit, err);
+    if (code == KL_OK)
+        code = kl_sealing_record(&r->service, err);
     if (code == KL_CORRUPT)
         return kl_err_prefix(err,
                              "the audit log was tampered with or its end is missing (look at it "
@@ -305,11 +307,11 @@ enum kl_code kl_boot(const struct kl_config *config, struct kl_mark_accept accep
     if (code == KL_OK)
         code = kl_housekeeping_new(&r->service, &r->housekeeping, err);
     if (code == KL_OK)
+        code = check_access(&r->service, accept, err);
+    if (code == KL_OK)
         code = open_system_keys(&r->service, err);
     if (code == KL_OK)
         code = open_failover(r, err);
-    if (code == KL_OK)
-        code = check_access(&r->service, accept.changed_access, err);
     if (code == KL_OK)
         code = open_authenticator(r, err);
     if (code == KL_OK)

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "keyvault/mark.h"
+#include "keyvault/sealing.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -65,11 +65,19 @@ static void sweep(struct kl_service *s)
         kl_log(KL_LOG_INFO, "swept purged=%u", purged);
 }
 
-/* At a start without a token nobody could tell whether rights were changed by a foreign hand. */
+/* At a start without a token nobody could tell whether mark or rights were changed by a foreign
+ * hand. */
 static void check_access(struct kl_service *s)
 {
+    const struct kl_mark_accept nothing = {.changed_access = false};
     struct kl_err err;
-    enum kl_code code = kl_model_access_check(s->model, false, &err);
+    if (kl_model_access_checked(s->model))
+        return;
+    enum kl_code code = kl_mark_check(s, nothing, &err);
+    if (code == KL_OK)
+        code = kl_sealing_check(s, false, &err);
+    if (code == KL_OK)
+        code = kl_sealing_record(s, &err);
     if (code == KL_OK)
         return;
     kl_log_err(KL_LOG_ERROR, "principals and policies not checked", &err);

@@ -186,15 +186,14 @@ static enum kl_code rows_ready(struct kl_birth *b, struct kl_store_session *t,
         int64_t changed = 0;
         code = kl_protect_version(p, row, err);
         if (code == KL_OK)
-            code = kl_store_run(t, KL_Q_VERSION_READY,
-                                KL_ARGS(KL_ARG_BYTES(row->spki.bytes, row->spki.len),
-                                        KL_ARG_BYTES(row->spki_hash, sizeof row->spki_hash),
-                                        KL_ARG_BYTES(row->mac, sizeof row->mac),
-                                        KL_ARG_INT(row->bits), KL_ARG_INT(row->curve),
-                                        KL_ARG_INT(row->origin),
-                                        KL_ARG_BYTES(row->attr_mac, sizeof row->attr_mac),
-                                        KL_ARG_INT(row->seq)),
-                                &changed, err);
+            code = kl_store_run(
+                t, KL_Q_VERSION_READY,
+                KL_ARGS(KL_ARG_BYTES(row->spki.bytes, row->spki.len),
+                        KL_ARG_BYTES(row->spki_hash, sizeof row->spki_hash),
+                        KL_ARG_BYTES(row->mac, sizeof row->mac), KL_ARG_INT(row->bits),
+                        KL_ARG_INT(row->curve), KL_ARG_INT(row->origin),
+                        KL_ARG_BYTES(row->attr_mac, sizeof row->attr_mac), KL_ARG_INT(row->seq)),
+                &changed, err);
         if (code == KL_OK && changed != 1)
             code = kl_fail(err, KL_CONFLICT, "key", "the creation of %s was undone meanwhile",
                            b->name);

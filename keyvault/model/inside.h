@@ -73,6 +73,23 @@ enum kl_code kl_model_commit(struct kl_model *m, struct kl_store_session *t,
 /** Upper case of an object's name; `out` has the room of a row's name. */
 void kl_model_fold(const char *name, char *out, size_t room);
 
+/* --- attributes.c --- */
+
+/** row->attr_mac for a version that is to be written. KL_TOKEN_UNAVAILABLE when nothing can be
+ * sealed now; zeros where no token can MAC. */
+enum kl_code kl_attributes_seal(const struct kl_model *m, struct kl_version_row *row,
+                                struct kl_err *err) KL_MUST_USE;
+/** Is a READY version's row as this service wrote it? KL_CORRUPT, with a line in the log; KL_OK
+ * while the key of the seals is not held. Any session. */
+enum kl_code kl_attributes_check(const struct kl_model *m, const struct kl_version_row *row,
+                                 struct kl_err *err) KL_MUST_USE;
+/** Seal those that have no MAC, or `all`, in this write session. */
+enum kl_code kl_attributes_seal_all(const struct kl_model *m, struct kl_store_session *t, bool all,
+                                    struct kl_err *err) KL_MUST_USE;
+/** How many do not fit. No store session may be open. */
+enum kl_code kl_attributes_check_all(const struct kl_model *m, unsigned *ret_wrong,
+                                     struct kl_err *err) KL_MUST_USE;
+
 /* --- birth.c --- */
 
 /** KL_VAULT_NOT_FOUND unless the vault is active as the session sees it, or `vault_id` is "" (the

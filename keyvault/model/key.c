@@ -105,6 +105,7 @@ enum kl_code kl_key_find(struct kl_model *m, struct kl_vault *v, const char *nam
 /* --- update --- */
 
 struct edit {
+    const struct kl_model *m;
     const struct kl_key_patch *patch;
     int64_t seq;
     bool found;
@@ -116,6 +117,9 @@ struct edit {
 static enum kl_code copy_row(void *arg, const void *p, struct kl_err *err)
 {
     struct edit *e = arg;
+    enum kl_code code = kl_attributes_check(e->m, p, err);
+    if (code != KL_OK)
+        return code;
     e->row = *(const struct kl_version_row *)p;
     e->found = true;
     const char *tags =
@@ -229,7 +233,7 @@ enum kl_code kl_key_update(struct kl_model *m, struct kl_vault *v, const char *n
                            const char *version, const struct kl_key_patch *patch,
                            struct kl_key_version **ret, struct kl_err *err)
 {
-    struct edit e = {.patch = patch};
+    struct edit e = {.m = m, .patch = patch};
     if (version == NULL)
         version = "";
     if (!kl_name_valid(name) || (version[0] != '\0' && !kl_version_valid(version)))

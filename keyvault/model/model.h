@@ -54,12 +54,34 @@ enum kl_code kl_model_note_put(struct kl_model *m, const char *name, const char 
 enum kl_code kl_model_mark_get(struct kl_model *m, char **ret, struct kl_err *err) KL_MUST_USE;
 enum kl_code kl_model_mark_put(struct kl_model *m, const char *text,
                                struct kl_err *err) KL_MUST_USE;
+enum kl_mark_seals {
+    KL_MARK_NONE,     /* no mark: no service has run on this database */
+    KL_MARK_UNSEALED, /* put by a service without seals, or without all kinds of them */
+    KL_MARK_SEALED,
+};
+/** What the mark says of the seals (seal.h). KL_CORRUPT; KL_TOKEN_… when its MAC cannot be checked.
+ * Token call. */
+enum kl_code kl_model_mark_seals(struct kl_model *m, enum kl_mark_seals *ret,
+                                 struct kl_err *err) KL_MUST_USE;
 
-/** Check that principals, credentials, policies and role assignments are as this service wrote them
- * (seal.h); at the first start of a database they are taken as they are. KL_CORRUPT: a foreign hand
- * has changed them; with `accept` they are sealed as they are. KL_TOKEN_… when no token answers:
- * nobody's rights can be changed until a later call gets through. Token call. */
-enum kl_code kl_model_access_check(struct kl_model *m, bool accept, struct kl_err *err) KL_MUST_USE;
+enum kl_seal_rule {
+    KL_SEAL_MUST_FIT,     /* a seal less is a foreign hand's work too */
+    KL_SEAL_BEGIN,        /* no service has run on this database */
+    KL_SEAL_MAKE_MISSING, /* of a database that had no seals, or not all kinds of them */
+    KL_SEAL_TAKE_AS_IS,   /* an operator accepts what is there */
+};
+
+/** A note (kl_model_note_get): a sentence about seals that were made and that the audit log does
+ * not say yet, or "". */
+#define KL_NOTE_SEALING "sealing-to-record"
+
+/** Check that principals, credentials, policies, role assignments and the attributes of keys are as
+ * this service wrote them (seal.h). KL_CORRUPT: a foreign hand has changed them. KL_TOKEN_… when no
+ * token answers: nobody's rights can be changed until a later call gets through. Token call. */
+enum kl_code kl_model_access_check(struct kl_model *m, enum kl_seal_rule rule,
+                                   struct kl_err *err) KL_MUST_USE;
+/** Has a call of kl_model_access_check got an answer from a token? */
+bool kl_model_access_checked(const struct kl_model *m);
 
 /* --- vaults --- */
 

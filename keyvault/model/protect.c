@@ -47,6 +47,8 @@ void kl_protect_close(struct kl_protector *p)
     p->key = NULL;
 }
 
+#define TAGS_ROOM (1 << 20) /* more than any tags that the API takes */
+
 /* Canonical form: every text behind its length, every number as 8 bytes, big-endian, in a fixed
  * order. */
 static void put_number(struct kl_buf *b, int64_t number)
@@ -175,6 +177,23 @@ enum kl_code kl_protect_version(const struct kl_protector *p, struct kl_version_
     memcpy(same.token_key, row->token_key, sizeof same.token_key);
     memcpy(same.spki_hash, row->spki_hash, sizeof same.spki_hash);
     return version_mac(p, made, &same, row->mac, err);
+}
+
+enum kl_code kl_protect_attributes(const struct kl_protector *p, struct kl_version_row *row,
+                                   struct kl_err *err)
+{
+    const int64_t numbers[] = {row->seq,     row->object,   row->type,    row->bits,
+                               row->curve,   row->hsm,      row->ops,     row->enabled,
+                               row->has_nbf, row->nbf,      row->has_exp, row->exp,
+                               row->profile, row->restored, row->created, row->updated};
+    struct kl_buf b = KL_BUF_INIT(TAGS_ROOM);
+    put_text(&b, "attributes 1");
+    put_text(&b, row->version);
+    for (size_t i = 0; i < KL_COUNT(numbers); i++)
+        put_number(&b, numbers[i]);
+    put_number(&b, row->tags != NULL);
+    put_text(&b, row->tags != NULL ? row->tags : "");
+    return mac_of(p, &b, row->attr_mac, err);
 }
 
 /* Before the row has its number, and the key its public half. */

@@ -38,6 +38,9 @@ enum kl_code kl_protect_version(const struct kl_protector *p, struct kl_version_
  * has under its id: nobody but this service may say so. */
 enum kl_code kl_protect_creating(const struct kl_protector *p, struct kl_version_row *row,
                                  struct kl_err *err) KL_MUST_USE;
+/** The attributes that an update may change, with what they belong to: row->attr_mac. */
+enum kl_code kl_protect_attributes(const struct kl_protector *p, struct kl_version_row *row,
+                                   struct kl_err *err) KL_MUST_USE;
 /** A further home of a version, READY or in the making. */
 enum kl_code kl_protect_home(const struct kl_protector *p, struct kl_home_row *row, bool ready,
                              struct kl_err *err) KL_MUST_USE;

@@ -378,6 +378,10 @@ static enum kl_code reconcile_locked(struct kl_model *m, struct kl_reconcile_rep
     enum kl_code rows = check_vaults(m, report, code == KL_OK ? err : &later);
     if (rows == KL_OK)
         rows = check_owners(m, report, code == KL_OK ? err : &later);
+    unsigned wrong = 0;
+    if (rows == KL_OK)
+        rows = kl_attributes_check_all(m, &wrong, code == KL_OK ? err : &later);
+    report->tampered += wrong;
     return code == KL_OK ? rows : code;
 }
 

@@ -234,14 +234,54 @@ enum kl_code kl_seal_write_vaults(const struct kl_model *m, struct kl_store_sess
 
 /* --- the start --- */
 
-static enum kl_code seal_all(struct kl_model *m, struct kl_err *err)
+static enum kl_code make_one(const struct kl_model *m, struct kl_store_session *t,
+                             const char *vault_id, bool all, unsigned *made, struct kl_err *err)
 {
+    char name[64], stored[SEAL_HEX] = "";
+    note_name(vault_id, name);
+    enum kl_code code =
+        kl_store_each(t, KL_Q_NOTE_GET, KL_ARGS(KL_ARG_TEXT(name)), take_seal, stored, err);
+    if (code != KL_OK || (!all && stored[0] != '\0'))
+        return code;
+    ++*made;
+    return kl_seal_write(m, t, vault_id, err);
+}
+
+static enum kl_code note_made(struct kl_store_session *t, bool all, unsigned made,
+                              struct kl_err *err)
+{
+    char text[200];
+    (void)snprintf(text, sizeof text,
+                   all ? "Access rights and key attributes were accepted and sealed as they were; "
+                         "%u seals over rights"
+                       : "Access rights and key attributes of a database without seals were sealed "
+                         "as they were; %u seals over rights",
+                   made);
+    return kl_store_run(t, KL_Q_NOTE_PUT, KL_ARGS(KL_ARG_TEXT(KL_NOTE_SEALING), KL_ARG_TEXT(text)),
+                        NULL, err);
+}
+
+/* In one commit, with the note that makes the audit log tell of it. */
+static enum kl_code make(struct kl_model *m, enum kl_seal_rule rule, struct kl_err *err)
+{
+    bool all = rule == KL_SEAL_TAKE_AS_IS;
     KL_AUTO(store_session) t = NULL;
+    void *rows = NULL;
+    size_t count = 0;
+    unsigned made = 0;
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
-        code = kl_seal_write(m, t, NULL, err);
+        code = make_one(m, t, NULL, all, &made, err);
     if (code == KL_OK)
-        code = each_vault(m, t, true, err);
+        code = kl_store_all(t, KL_Q_VAULT_IDS_SHOWN, NULL, 0, &rows, &count, err);
+    const struct kl_id_row *ids = rows;
+    for (size_t i = 0; i < count && code == KL_OK; i++)
+        code = make_one(m, t, ids[i].id, all, &made, err);
+    free(rows);
+    if (code == KL_OK)
+        code = kl_attributes_seal_all(m, t, all, err);
+    if (code == KL_OK && rule != KL_SEAL_BEGIN)
+        code = note_made(t, all, made, err);
     return code == KL_OK ? kl_store_commit(t, err) : code;
 }
 
@@ -252,25 +292,17 @@ static enum kl_code check_all(struct kl_model *m, struct kl_err *err)
     return code == KL_OK ? kl_seal_check_all(m, t, err) : code;
 }
 
-/* A database that no service has run on yet has no mark: its first principal was made without a
- * token. Whoever takes the mark away to be here shows by the audit log (mark.h). */
-static enum kl_code is_untouched(struct kl_model *m, bool *ret, struct kl_err *err)
+bool kl_model_access_checked(const struct kl_model *m)
 {
-    KL_AUTO(char) mark = NULL;
-    enum kl_code code = kl_model_mark_get(m, &mark, err);
-    *ret = code == KL_NOT_FOUND;
-    return code == KL_NOT_FOUND || code == KL_CORRUPT ? KL_OK : code;
+    return atomic_load(&m->seals.state) != KL_SEAL_UNKNOWN;
 }
 
-enum kl_code kl_model_access_check(struct kl_model *m, bool accept, struct kl_err *err)
+enum kl_code kl_model_access_check(struct kl_model *m, enum kl_seal_rule rule, struct kl_err *err)
 {
     KL_AUTO_PROTECTOR p = {NULL};
-    bool untouched = false;
-    if (atomic_load(&m->seals.state) != KL_SEAL_UNKNOWN)
+    if (kl_model_access_checked(m))
         return KL_OK;
-    enum kl_code code = is_untouched(m, &untouched, err);
-    if (code == KL_OK)
-        code = kl_protect_open(m, NULL, &p, err);
+    enum kl_code code = kl_protect_open(m, NULL, &p, err);
     if (code != KL_OK)
         return code;
     if (p.key == NULL) {
@@ -279,12 +311,9 @@ enum kl_code kl_model_access_check(struct kl_model *m, bool accept, struct kl_er
     }
     m->seals.key = kl_take(p.key);
     atomic_store(&m->seals.state, KL_SEAL_HELD);
-    if (!untouched)
-        code = check_all(m, err);
-    if (code == KL_CORRUPT && accept) {
-        kl_log(KL_LOG_ERROR, "accepted: principals and policies as they are in the database");
-        untouched = true;
-        code = KL_OK;
-    }
-    return code == KL_OK && untouched ? seal_all(m, err) : code;
+    if (rule == KL_SEAL_TAKE_AS_IS)
+        kl_log(KL_LOG_ERROR, "accepted: principals, policies and key attributes as they are");
+    if (rule != KL_SEAL_MUST_FIT)
+        code = make(m, rule, err);
+    return code == KL_OK ? check_all(m, err) : code;
 }

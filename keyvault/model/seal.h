@@ -6,7 +6,7 @@
  * The key is fetched once, when a start checks all seals, and kept in locked memory: shutting
  * somebody out must work while the token does not. Without it nothing is checked, and nothing may
  * be changed but by a model without tokens (the first principal). Where no token can MAC there are
- * no seals. */
+ * no seals. The same key makes the MACs over attributes of keys (attributes.c). */
 #ifndef KL_KEYVAULT_MODEL_SEAL_H
 #define KL_KEYVAULT_MODEL_SEAL_H
 

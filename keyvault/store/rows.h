@@ -316,8 +316,7 @@ struct kl_number_row {
     X(KL_Q_VERSION_SET, none, RAW,                                                                  \
       "UPDATE version SET ops = $1, enabled = $2, has_nbf = $3, nbf = $4, has_exp = $5, "           \
       "exp = $6, tags = $7, updated = $8, attr_mac = $9 WHERE seq = $10")                           \
-    X(KL_Q_VERSIONS_FROM, version, SELECT,                                                          \
-      "WHERE seq > $1 AND state = 1 ORDER BY seq LIMIT $2")                                         \
+    X(KL_Q_VERSIONS_FROM, version, SELECT, "WHERE seq > $1 AND state = 1 ORDER BY seq LIMIT $2")    \
     X(KL_Q_VERSION_SET_ATTR_MAC, none, RAW, "UPDATE version SET attr_mac = $1 WHERE seq = $2")      \
     X(KL_Q_VERSION_DELETE, none, RAW, "DELETE FROM version WHERE seq = $1")                         \
     X(KL_Q_VERSION_DELETE_CREATING, none, RAW, "DELETE FROM version WHERE seq = $1 AND state = 0")  \

@@ -147,7 +147,7 @@ static const char step_rotation[] =
     "ALTER TABLE vault ADD COLUMN extras INT NOT NULL DEFAULT 0;"
     "ALTER TABLE object ADD COLUMN for_backups INT NOT NULL DEFAULT 0;";
 
-const char *const kl_sqlite_migrations[] = {step_1,       step_secrets, step_identity,
-                                            step_homes,   step_backups, step_certificates,
-                                            step_rotation};
+const char *const kl_sqlite_migrations[] = {step_1,        step_secrets,   step_identity,
+                                            step_homes,    step_backups,   step_certificates,
+                                            step_rotation, step_attributes};
 const size_t kl_sqlite_migration_count = KL_COUNT(kl_sqlite_migrations);

@@ -125,7 +125,7 @@ static void open_model(struct site *s)
         .database = s->database, .tokens = &s->token, .token_count = 1, .store_ops = &faulty_store};
     store_fault(STORE_WELL, 0);
     assert_ok(kl_model_open(&config, &s->m, &s->err));
-    assert_ok(kl_model_access_check(s->m, false, &s->err));
+    assert_ok(kl_model_access_check(s->m, KL_SEAL_BEGIN, &s->err));
 }
 
 static struct kl_vault *make_vault(struct site *s, const char *name, int days, bool protection)

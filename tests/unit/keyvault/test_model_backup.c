@@ -202,7 +202,7 @@ static void test_keyvault_model_backup__another_domain(void **state)
     (void)snprintf(other, sizeof other, "%s/other.db", there.folder);
     config.database = other;
     assert_ok(kl_model_open(&config, &there.m, &there.err));
-    assert_ok(kl_model_access_check(there.m, false, &there.err));
+    assert_ok(kl_model_access_check(there.m, KL_SEAL_BEGIN, &there.err));
     struct kl_vault *v;
     struct kl_vault_spec spec = {.name = "open",
                                  .subscription = "sub-1",
