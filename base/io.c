@@ -85,8 +85,11 @@ enum kl_code kl_io_replace_file(const char *path, mode_t mode, const void *bytes
     enum kl_code code = KL_OK;
     if (fchmod(fd, mode) != 0) /* the umask may have taken bits away */
         code = kl_fail_errno(err, "fchmod", "%s cannot get its mode", temp);
-    if (code == KL_OK)
+    if (code == KL_OK) {
         code = kl_io_write_all(fd, bytes, n, err);
+        if (code != KL_OK)
+            (void)kl_err_prefix(err, "%s", temp);
+    }
     if (code == KL_OK && fsync(fd) != 0)
         code = kl_fail_errno(err, "fsync", "%s cannot be synced", temp);
     if (close(fd) != 0 && code == KL_OK)

@@ -103,6 +103,15 @@ enum kl_code kl_tls_server(const char *chain_path, const char *key_path, SSL_CTX
     return KL_OK;
 }
 
+int64_t kl_tls_days_left(const SSL_CTX *ctx)
+{
+    const X509 *x = SSL_CTX_get0_certificate(ctx);
+    int days = 0, seconds = 0;
+    if (x == NULL || ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)) != 1)
+        return -1;
+    return seconds < 0 ? (int64_t)days - 1 : days;
+}
+
 /* The handshake goes on whatever the chain is worth: a certificate may be known by its thumbprint
  * alone. OpenSSL keeps the error for SSL_get_verify_result. */
 static int note_and_go_on(int good, X509_STORE_CTX *store)

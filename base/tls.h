@@ -14,6 +14,9 @@
 enum kl_code kl_tls_server(const char *chain_path, const char *key_path, SSL_CTX **ret,
                            struct kl_err *err) KL_MUST_USE;
 
+/** Whole days that the context's own certificate is still good for; negative when it expired. */
+int64_t kl_tls_days_left(const SSL_CTX *ctx);
+
 /** Make the context ask clients for a certificate, and let in those without one too. Whoever shows
  * one holds its key; whether it leads to a CA of `ca_path` (PEM; NULL = none is known) is what
  * SSL_get_verify_result says. KL_CONFIG names a file that is wrong. */

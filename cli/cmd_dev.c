@@ -63,9 +63,9 @@ static enum kl_code run_up(struct kl_cmd *cmd, struct kl_err *err)
     running = kl_dev_running(site) != 0 && site->client_id != NULL;
     code = running ? kl_dev_start(site, err) : raise_site(site, err);
     if (code == KL_OK)
-        code = kl_dev_make_vaults(site, err);
-    if (code == KL_OK)
         code = kl_dev_write_env(site, err);
+    if (code == KL_OK)
+        code = kl_dev_make_vaults(site, err);
     if (code != KL_OK)
         return code;
     if (running)

@@ -107,5 +107,5 @@ enum kl_code kl_dev_write_env(struct kl_dev_site *s, struct kl_err *err)
         put_path_export(s, &out, "SOFTHSM2_CONF", KL_DEV_SOFTHSM_CONF);
     else
         put_token_exports(s, &out);
-    return kl_dev_write(s, "env", &out, err);
+    return kl_dev_write(s, KL_DEV_ENV, &out, err);
 }

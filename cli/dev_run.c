@@ -106,13 +106,15 @@ pid_t kl_dev_running(const struct kl_dev_site *s)
     return kl_process_of_file(pid, config);
 }
 
-/* The last lines that kluisd wrote since `from`, to standard error. */
-static void show_log(const struct kl_dev_site *s, long from)
+/* The last lines that kluisd wrote since `from`, to standard error. Its own sentence, if it ended
+ * with one, is added to the error. */
+static void show_log(const struct kl_dev_site *s, long from, struct kl_err *err)
 {
+    static const char own[] = "kluisd: ";
     enum { TAIL = 4096 };
     KL_AUTO(char) path = NULL;
     KL_AUTO(file) in = NULL;
-    char line[512];
+    char line[512], said[256] = "";
 
     if (kl_dev_path(s, KL_DEV_LOG, &path, NULL) != KL_OK)
         return;
@@ -127,6 +129,13 @@ static void show_log(const struct kl_dev_site *s, long from)
     while (fgets(line, sizeof(line), in) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         kl_cmd_say("  %s", line);
+        if (strncmp(line, own, strlen(own)) == 0)
+            snprintf(said, sizeof(said), "%.255s", line + strlen(own));
+    }
+    if (said[0] != '\0' && err != NULL) {
+        const struct kl_err was = *err;
+
+        (void)kl_fail(err, was.code, was.op, "%s: %s", was.text, said);
     }
 }
 
@@ -240,8 +249,8 @@ static enum kl_code launch(struct kl_dev_site *s, const char *log, pid_t *ret, s
         code = kl_dev_path(s, KL_DEV_PID, &pid_file, err);
     if (code == KL_OK && port_stays_taken(s))
         code = kl_fail(err, KL_IO, "bind",
-                       "port %lld, where this site lives, is taken by another "
-                       "program",
+                       "port %lld, where this site lives, is taken by another program: end that "
+                       "one, or make another site",
                        (long long)s->port);
     if (code != KL_OK)
         return code;
@@ -269,7 +278,7 @@ enum kl_code kl_dev_start(struct kl_dev_site *s, struct kl_err *err)
     if (pid != 0 && code == KL_OK) {
         code = wait_ready(s, pid, err);
         if (code != KL_OK)
-            show_log(s, launched ? from : 0);
+            show_log(s, launched ? from : 0, launched ? err : NULL);
     }
     if (code == KL_OK && launched)
         kl_dev_say(s, "ready at https://localhost:%lld", (long long)s->port);

@@ -34,7 +34,9 @@ struct kl_dev_site {
 };
 
 /* Files of a site, below its folder. */
+#define KL_DEV_SITE    "site.json"
 #define KL_DEV_CONFIG  "kluis.conf"
+#define KL_DEV_ENV     "env" /* written once the service was ready for the first time */
 #define KL_DEV_PID     "kluisd.pid"
 #define KL_DEV_LOG     "kluisd.log"
 #define KL_DEV_CA      "ca.pem"
@@ -53,13 +55,13 @@ enum kl_code kl_dev_site_open(const char *dir, bool make, struct kl_dev_site **r
                               struct kl_err *err) KL_MUST_USE;
 void kl_dev_site_free(struct kl_dev_site *s);
 
-/** Fix what a site is: read site.json, or choose port (0 = a free one) and token and write it.
- * KL_CONFLICT when the caller asks for another port or token than the site has, KL_EXISTS when a
- * fresh site's port is taken. */
+/** dev_settle.c: fix what a site is: read site.json, or choose port (0 = a free one) and token and
+ * write it. A site that never got ready takes another port or given token. KL_CONFLICT when the
+ * caller asks for another than the site has, KL_EXISTS when a fresh site's port is taken. */
 enum kl_code kl_dev_site_settle(struct kl_dev_site *s, int64_t port,
                                 const struct kl_dev_token *token, struct kl_err *err) KL_MUST_USE;
 
-/** Whether anybody listens at 127.0.0.1:port already. */
+/** dev_settle.c: whether anybody listens at 127.0.0.1:port already. */
 bool kl_dev_port_taken(int64_t port);
 
 /** DIR/name, malloc'd. */

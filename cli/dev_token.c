@@ -97,7 +97,9 @@ static const struct {
 } refusals[] = {
     {4, KL_EXISTS, "the token has a domain key already"},
     {5, KL_TOKEN_UNSUPPORTED, "the token cannot hold a domain key"},
-    {6, KL_TOKEN_PIN, "the token refused a PIN"},
+    {6, KL_TOKEN_PIN,
+     "the token refused a PIN; correct its file before you try again, as a token locks after a few "
+     "wrong ones"},
 };
 
 enum { CEREMONY_WORDS = 32 };

@@ -72,6 +72,9 @@ struct kl_client {
     bool looks_again;    /* no latch but the token forbids the login: a new worker asks it again */
 };
 
+/** token_conf.c: what can be said of a token's URI without its module. KL_CONFIG. */
+enum kl_code kl_token_check_uri(const char *uri, struct kl_err *err) KL_MUST_USE;
+
 /** A client as `c` is configured, without a thread yet; the caller may change its `conf`, and runs
  * or frees it. */
 enum kl_code kl_client_like(const struct kl_client *c, struct kl_client **ret,

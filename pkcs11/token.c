@@ -29,11 +29,9 @@ static enum kl_code check_config(const struct kl_token_config *g, struct kl_err 
         return kl_fail(err, KL_CONFIG, "token", "a token needs a name");
     if (g->module == NULL || g->module[0] != '/')
         return kl_fail(err, KL_CONFIG, "token", "module must be an absolute path");
-    if (g->uri == NULL || strncmp(g->uri, "pkcs11:", 7) != 0)
-        return kl_fail(err, KL_CONFIG, "token", "uri must begin with pkcs11:");
-    if (strstr(g->uri, "pin-value") != NULL || strstr(g->uri, "pin-source") != NULL)
-        return kl_fail(err, KL_CONFIG, "token",
-                       "uri must not say anything about a PIN; pin-source says where it is");
+    enum kl_code code = kl_token_check_uri(g->uri, err);
+    if (code != KL_OK)
+        return code;
     if (g->pin_source == NULL || g->pin_source[0] == 0)
         return kl_fail(
             err, KL_CONFIG, "token",

@@ -1,6 +1,5 @@
-#include "pkcs11/token.h"
-
 #include "base/conf.h"
+#include "pkcs11/client.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -16,6 +15,21 @@ static enum kl_code check_digest(const void *value, struct kl_err *err)
     return KL_OK;
 }
 
+enum kl_code kl_token_check_uri(const char *uri, struct kl_err *err)
+{
+    if (uri == NULL || strncmp(uri, "pkcs11:", 7) != 0)
+        return kl_fail(err, KL_CONFIG, "uri", "uri must begin with pkcs11:, as pkcs11:token=LABEL");
+    if (strstr(uri, "pin-value") != NULL || strstr(uri, "pin-source") != NULL)
+        return kl_fail(err, KL_CONFIG, "uri",
+                       "uri must not say anything about a PIN; pin-source says where it is");
+    return KL_OK;
+}
+
+static enum kl_code check_uri(const void *value, struct kl_err *err)
+{
+    return kl_token_check_uri(*(char *const *)value, err);
+}
+
 static const struct kl_conf_row rows[] = {
     {.key = "module",
      .type = KL_CONF_PATH,
@@ -26,6 +40,7 @@ static const struct kl_conf_row rows[] = {
      .type = KL_CONF_TEXT,
      .offset = AT(uri),
      .required = true,
+     .check = check_uri,
      .help =
          "RFC 7512 URI that selects exactly one initialised token, e.g. pkcs11:token=kluis. Slot numbers and "
          "PINs are refused here."},

@@ -75,8 +75,10 @@ static enum kl_code check_latch(const struct kl_latch *l, struct kl_secret *pin,
     bool same = false;
     enum kl_code code = kl_latch_check(l, pin, &same, err);
     if (code == KL_OK && same)
-        return latched(err, l, CKR_PIN_INCORRECT,
-                       "The token refused this PIN before; correct it, or remove the latch file");
+        return latched(
+            err, l, CKR_PIN_INCORRECT,
+            "The token refused this PIN before: correct what pin-source names, or remove the file "
+            "pin-refused-… in state-dir for one more try");
     return code;
 }
 
@@ -96,7 +98,9 @@ static enum kl_code send_pin(struct kl_worker *w, struct kl_latch *l, struct kl_
         kl_log_err(KL_LOG_ERROR, "the refused PIN cannot be remembered", &why);
         l->shown[0] = 0;
     }
-    return latched(err, l, rv, "The token refused its PIN; it will not be sent again");
+    return latched(
+        err, l, rv,
+        "The token refused its PIN, which is not sent again: correct what pin-source names");
 }
 
 enum kl_code kl_login_prepare(struct kl_worker *w, int pin_fd, struct kl_err *err)

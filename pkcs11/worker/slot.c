@@ -44,6 +44,38 @@ static enum kl_code list_slots(const struct kl_module *m, CK_SLOT_ID **ret, CK_U
     return KL_OK;
 }
 
+/* "'one', 'two'": labels of the initialised tokens, as far as there is room. */
+static void list_labels(const struct kl_module *m, const CK_SLOT_ID *ids, CK_ULONG count, char *out,
+                        size_t room)
+{
+    size_t used = 0;
+    *out = '\0';
+    for (CK_ULONG i = 0; i < count && used < room; i++) {
+        CK_TOKEN_INFO info;
+        if (m->f->C_GetTokenInfo(ids[i], &info) != CKR_OK ||
+            (info.flags & CKF_TOKEN_INITIALIZED) == 0)
+            continue;
+        int len = (int)sizeof info.label;
+        while (len > 0 && info.label[len - 1] == ' ')
+            len--;
+        int n = snprintf(out + used, room - used, "%s'%.*s'", used > 0 ? ", " : "", len,
+                         (const char *)info.label);
+        used += n > 0 ? (size_t)n : room;
+    }
+}
+
+static enum kl_code fail_no_match(const struct kl_module *m, const CK_SLOT_ID *ids, CK_ULONG count,
+                                  const char *uri, struct kl_err *err)
+{
+    char labels[160];
+    list_labels(m, ids, count, labels, sizeof labels);
+    if (labels[0] == '\0')
+        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "C_GetTokenInfo",
+                       "no initialised token matches %s: the module shows none at all", uri);
+    return kl_fail(err, KL_TOKEN_UNAVAILABLE, "C_GetTokenInfo",
+                   "no initialised token matches %s: the module shows %s", uri, labels);
+}
+
 enum kl_code kl_slot_find(const struct kl_module *m, const char *uri_text, CK_SLOT_ID *ret,
                           CK_TOKEN_INFO *ret_info, struct kl_err *err)
 {
@@ -66,8 +98,7 @@ enum kl_code kl_slot_find(const struct kl_module *m, const char *uri_text, CK_SL
         }
     }
     if (matches == 0)
-        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "C_GetTokenInfo",
-                       "no initialised token matches %s", uri_text);
+        return fail_no_match(m, ids, count, uri_text, err);
     if (matches > 1)
         return kl_fail(err, KL_TOKEN_AMBIGUOUS, "C_GetTokenInfo",
                        "%lu tokens match %s: let uri say serial= too", matches, uri_text);

@@ -72,6 +72,7 @@ static void test_base_tls__settings(void **state)
     assert_int_equal(SSL_CTX_get_num_tickets(ctx), 1);
     assert_true((SSL_CTX_get_options(ctx) & SSL_OP_NO_RENEGOTIATION) != 0);
     assert_true((SSL_CTX_get_options(ctx) & SSL_OP_NO_COMPRESSION) != 0);
+    assert_int_equal(kl_tls_days_left(ctx), 0); /* an hour */
     SSL_CTX_free(ctx);
 }
 

@@ -43,6 +43,7 @@ static void test_cli_dev__site_is_remembered(void **state)
     assert_false(s->fresh);
     assert_int_equal(s->port, port);
     assert_string_equal(s->tenant, tenant);
+    assert_int_equal(kl_dev_write_env(s, NULL), KL_OK); /* as when it was ready */
     kl_dev_site_free(s);
 
     s = NULL;
