@@ -29,6 +29,7 @@ static void test_cli_dev__site_is_remembered(void **state)
     struct kl_err err = {0};
     KL_AUTO(char) dir = strdup(s->dir);
     KL_AUTO(char) tenant = NULL;
+    struct kl_buf ready = KL_BUF_INIT(16);
     int64_t port;
 
     assert_int_equal(kl_dev_site_settle(s, 0, &softhsm, NULL), KL_OK);
@@ -43,7 +44,7 @@ static void test_cli_dev__site_is_remembered(void **state)
     assert_false(s->fresh);
     assert_int_equal(s->port, port);
     assert_string_equal(s->tenant, tenant);
-    assert_int_equal(kl_dev_write_env(s, NULL), KL_OK); /* as when it was ready */
+    assert_int_equal(kl_dev_write(s, KL_DEV_ENV, &ready, NULL), KL_OK);
     kl_dev_site_free(s);
 
     s = NULL;
