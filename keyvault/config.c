@@ -2,6 +2,7 @@
 
 #include "keyvault/auth/issuers.h"
 #include "keyvault/auth/origin.h"
+#include "keyvault/events.h"
 #include "keyvault/limit.h"
 
 #include <string.h>
@@ -27,6 +28,12 @@ static enum kl_code check_tenant(const void *value, struct kl_err *err)
     return kl_fail(err, KL_CONFIG, "tenant", "tenant must be a GUID");
 }
 
+/* Absent is fine. */
+static enum kl_code check_domain(const void *value, struct kl_err *err)
+{
+    return *(char *const *)value == NULL ? KL_OK : check_origin(value, err);
+}
+
 static enum kl_code check_level(const void *value, struct kl_err *err)
 {
     for (size_t i = 0; i < KL_COUNT(levels); i++)
@@ -48,6 +55,12 @@ static const struct kl_conf_row service_rows[] = {
      .check = check_origin,
      .help = "Public origin of the service itself: issuer of its tokens, base of /kluis. Vaults "
              "have origins of their own."},
+    {.key = "vault-domain",
+     .type = KL_CONF_TEXT,
+     .offset = AT(vault_domain),
+     .check = check_domain,
+     .help = "host:port below which vaults that the management API makes (az keyvault create) get "
+             "their addresses, NAME.host:port. Absent: vault.HOST of the origin."},
     {.key = "tenant",
      .type = KL_CONF_TEXT,
      .offset = AT(tenant),
@@ -209,7 +222,7 @@ static const struct kl_conf_row audit_rows[] = {
              "= flush each at once."},
 };
 
-#define KINDS 5
+#define KINDS 6
 
 static void kinds_of_file(struct kl_conf_section kinds[static KINDS])
 {
@@ -226,6 +239,7 @@ static void kinds_of_file(struct kl_conf_section kinds[static KINDS])
     kinds[2] = *kl_token_conf_section();
     kinds[3] = *kl_issuer_conf_section();
     kinds[4] = *kl_limit_conf_section();
+    kinds[5] = *kl_event_conf_section();
 }
 
 /* What no single row can see. */
@@ -268,6 +282,7 @@ enum kl_code kl_config_load(const char *path, struct kl_config **ret, struct kl_
     while (kl_conf_section(c->file, "issuer", c->issuer_count) != NULL)
         c->issuer_count++;
     c->limits = kl_conf_section(c->file, "limits", 0);
+    c->events = kl_conf_section(c->file, "events", 0);
     const struct kl_token_config **tokens =
         calloc(c->token_count + 1, sizeof(struct kl_token_config *));
     const struct kl_issuer_config **issuers =

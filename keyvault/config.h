@@ -8,7 +8,8 @@
 #include "pkcs11/token.h"
 
 struct kl_service_config {
-    char *listen, *origin, *tenant, *certificate, *private_key, *database, *state_dir;
+    char *listen, *origin, *vault_domain, *tenant, *certificate, *private_key, *database,
+        *state_dir;
     char *client_ca;
     bool client_certificates;
     char *log_level;                 /* debug, info, warning, error */
@@ -26,6 +27,7 @@ struct kl_audit_config {
 
 struct kl_issuer_config;
 struct kl_limit_config;
+struct kl_event_config;
 
 struct kl_config {
     struct kl_conf *file;          /* owns everything below */
@@ -37,6 +39,7 @@ struct kl_config {
     const struct kl_issuer_config *const *issuers; /* keyvault/auth/issuers.h */
     size_t issuer_count;
     const struct kl_limit_config *limits; /* keyvault/limit.h */
+    const struct kl_event_config *events; /* keyvault/events.h */
 };
 
 /** Load and check. KL_CONFIG with FILE:LINE. */

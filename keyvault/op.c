@@ -21,6 +21,7 @@ static void request_free(struct kl_request *r)
     kl_vault_unref(r->op.vault);
     kl_key_version_unref(r->op.key);
     json_decref(r->op.body);
+    free(r->location);
     kl_buf_wipe(&r->answer);
     free(r);
 }
@@ -61,6 +62,8 @@ static void send_answer(struct kl_request *r)
     }
     if (r->fault == KL_BAD_METHOD)
         headers[n++] = (struct kl_http_header){"Allow", r->allow};
+    if (r->location != NULL && r->status == 202)
+        headers[n++] = (struct kl_http_header){"Location", r->location};
     if (kl_fault_of(r->fault).retry || r->status == 429 || r->status == 503) {
         int64_t seconds = (r->wait_ms + 999) / 1000;
         (void)snprintf(wait, sizeof wait, "%lld", (long long)(seconds > 0 ? seconds : 1));
@@ -167,6 +170,19 @@ void kl_op_reply_buf(struct kl_op *op, int status, struct kl_buf *json)
     r->answer = *json;
     *json = KL_BUF_INIT(0);
     finish(r, NULL);
+}
+
+void kl_op_reply_accepted_buf(struct kl_op *op, const char *location, struct kl_buf *json)
+{
+    kl_request_of(op)->location = strdup(location);
+    kl_op_reply_buf(op, 202, json);
+}
+
+void kl_op_reply_accepted(struct kl_op *op, const char *location)
+{
+    struct kl_request *r = kl_request_of(op);
+    r->location = strdup(location);
+    kl_op_reply(op, 202, json_object());
 }
 
 void kl_op_reply(struct kl_op *op, int status, json_t *body)

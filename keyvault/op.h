@@ -43,8 +43,10 @@ struct kl_op {
     struct kl_vault *vault;  /* reference; NULL unless the scope is HOST or NAMED (or the host
                                 happens to match) */
     struct kl_origin origin; /* the configured origin that matched the Host, else the service's */
-    char name[KL_OP_SEGMENT_MAX];    /* {name}, percent-decoded, "" when the path has none */
-    char version[KL_OP_SEGMENT_MAX]; /* {version} or {id}, "" when absent or empty */
+    char name[KL_OP_SEGMENT_MAX];         /* {name}, percent-decoded, "" when the path has none */
+    char version[KL_OP_SEGMENT_MAX];      /* {version} or {id}, "" when absent or empty */
+    char subscription[KL_OP_SEGMENT_MAX]; /* of a path of the management API, else "" */
+    char place[KL_OP_SEGMENT_MAX];        /* its {group} or {location}, else "" */
     char api_version[40];
     struct kl_caller caller;
     json_t *body; /* parsed object, or NULL when the request had none; not parsed for KL_RUN_LOOP,
@@ -65,6 +67,8 @@ enum kl_code kl_op_query(const struct kl_op *op, const char *name, char *out, si
 
 /** End with JSON; the reference is taken. `body` NULL = no body (204). */
 void kl_op_reply(struct kl_op *op, int status, json_t *body);
+/** End with 202 and where its progress is to be asked for; the URL is copied. */
+void kl_op_reply_accepted(struct kl_op *op, const char *location);
 /** End with n bytes of a given type (the JSON of hot operations, written by hand); copied, so the
  * caller wipes its own. */
 void kl_op_reply_bytes(struct kl_op *op, int status, const char *content_type, const void *bytes,

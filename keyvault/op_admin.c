@@ -107,8 +107,6 @@ const struct kl_route kl_admin_routes[] = {
          "OpenID document under /adfs"),
     OPEN("GET", "/{name}/discovery/v2.0/keys", kl_op_jwks, NULL,
          "Keys that access tokens are signed with"),
-    CALLER("GET", "/subscriptions", KL_RUN_LOOP, kl_op_subscriptions, "SubscriptionList",
-           "An empty list: az login wants one"),
 };
 
 const size_t kl_admin_route_count = KL_COUNT(kl_admin_routes);

@@ -14,6 +14,10 @@ extern const size_t kl_admin_route_count;
 kl_op_handler kl_op_vault_list, kl_op_vault_create, kl_op_vault_get, kl_op_vault_update,
     kl_op_vault_delete, kl_op_deletedvault_list, kl_op_deletedvault_get, kl_op_deletedvault_recover,
     kl_op_deletedvault_purge;
+/** Make the vault op->name from the body of PUT /kluis/v1/vaults/NAME; change op->vault by that of
+ * PATCH. The caller has checked that they may. */
+enum kl_code kl_admin_make_vault(struct kl_op *op, struct kl_vault **ret) KL_MUST_USE;
+enum kl_code kl_admin_change_vault(struct kl_op *op, struct kl_vault **ret) KL_MUST_USE;
 /* op_policies.c */
 kl_op_handler kl_op_policy_list, kl_op_policy_set, kl_op_policy_delete;
 /* op_principals.c */
@@ -34,7 +38,7 @@ kl_op_handler kl_op_domain_keys;
 /* op_login.c */
 kl_op_handler kl_op_token_login;
 /* op_identity.c */
-kl_op_handler kl_op_openid_v2, kl_op_openid_v1, kl_op_openid_adfs, kl_op_jwks, kl_op_subscriptions;
+kl_op_handler kl_op_openid_v2, kl_op_openid_v1, kl_op_openid_adfs, kl_op_jwks;
 /* op_grant.c */
 kl_op_handler kl_op_token_tenant, kl_op_token_adfs, kl_op_identity_get, kl_op_identity_post;
 

@@ -81,8 +81,3 @@ void kl_op_jwks(struct kl_op *op)
     if (is_our_tenant(op))
         kl_admin_reply(op, 200, kl_issuer_jwks(op->service->authenticator));
 }
-
-void kl_op_subscriptions(struct kl_op *op)
-{
-    kl_admin_reply(op, 200, json_pack("{s:[]}", "value"));
-}

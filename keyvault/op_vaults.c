@@ -276,16 +276,21 @@ void kl_op_vault_list(struct kl_op *op)
     kl_admin_reply_list(op, list);
 }
 
-void kl_op_vault_create(struct kl_op *op)
+enum kl_code kl_admin_make_vault(struct kl_op *op, struct kl_vault **ret)
 {
-    KL_AUTO(vault) vault = NULL;
     struct kl_buf tags = KL_BUF_INIT(TAGS_JSON_MAX);
     struct kl_vault_spec spec = {.name = op->name, .owner_object_id = op->caller.who.object_id};
     enum kl_code code = read_spec(op, &spec, &tags, &op->err);
     if (code == KL_OK)
-        code = kl_vault_create(op->service->model, &spec, &vault, &op->err);
+        code = kl_vault_create(op->service->model, &spec, ret, &op->err);
     kl_buf_done(&tags);
-    if (kl_op_ok(op, code))
+    return code;
+}
+
+void kl_op_vault_create(struct kl_op *op)
+{
+    KL_AUTO(vault) vault = NULL;
+    if (kl_op_ok(op, kl_admin_make_vault(op, &vault)))
         kl_admin_reply(op, 200, vault_json(vault));
 }
 
@@ -294,7 +299,7 @@ void kl_op_vault_get(struct kl_op *op)
     kl_admin_reply(op, 200, vault_json(op->vault));
 }
 
-void kl_op_vault_update(struct kl_op *op)
+enum kl_code kl_admin_change_vault(struct kl_op *op, struct kl_vault **ret)
 {
     static const char *const members[] = {
         "enableSoftDelete", "enablePurgeProtection",  "tags", "token",
@@ -330,7 +335,15 @@ void kl_op_vault_update(struct kl_op *op)
     }
     if (code == KL_OK)
         code = kl_admin_set_rbac(op, &vault);
-    if (kl_op_ok(op, code))
+    if (code == KL_OK)
+        *ret = kl_take(vault);
+    return code;
+}
+
+void kl_op_vault_update(struct kl_op *op)
+{
+    KL_AUTO(vault) vault = NULL;
+    if (kl_op_ok(op, kl_admin_change_vault(op, &vault)))
         kl_admin_reply(op, 200, vault_json(vault));
 }
 

@@ -15,6 +15,7 @@ struct kl_request {
     char client_request_id[80]; /* x-ms-client-request-id when sane, else "" */
     char region[64];
     char allow[KL_ALLOW_MAX]; /* for a 405 */
+    char *location;           /* of a 202, malloc'd; else NULL */
     bool expected;            /* announced to the audit log: its record comes within a token call */
     /* the answer, once it is known */
     int status;

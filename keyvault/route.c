@@ -1,5 +1,6 @@
 #include "keyvault/route.h"
 
+#include "keyvault/arm.h"
 #include "keyvault/op_admin.h"
 #include "keyvault/ops.h"
 
@@ -31,6 +32,12 @@ static const struct kl_route data_routes[] = {
          "KeyUpdate", "Change attributes, tags and permitted operations"),
     HOST("POST", "/keys/{name}/rotate", KL_MAY_KEY_ROTATE, KL_RUN_JOB, kl_op_key_rotate,
          "KeyRotate", "Make a new version like the newest"),
+    HOST("GET", "/keys/{name}/rotationpolicy", KL_MAY_KEY_GETROTATIONPOLICY, KL_RUN_READ,
+         kl_op_rotation_get, "KeyRotationPolicyGet", "When a key rotates and who is told"),
+    HOST("PUT", "/keys/{name}/rotationpolicy", KL_MAY_KEY_SETROTATIONPOLICY, KL_RUN_JOB,
+         kl_op_rotation_put, "KeyRotationPolicySet", "Set when a key rotates and who is told"),
+    HOST("POST", "/keys/{name}/{version}/release", KL_MAY_KEY_RELEASE, KL_RUN_LOOP,
+         kl_op_key_release, "KeyRelease", "Always refused: no key leaves its token"),
     HOST("PUT", "/keys/{name}", KL_MAY_KEY_IMPORT, KL_RUN_JOB, kl_op_key_import, "KeyImport",
          "Import a private key as a JSON Web Key, or wrapped (key_hsm)"),
     HOST("GET", "/keys", KL_MAY_KEY_LIST, KL_RUN_READ, kl_op_key_list, "KeyList",
@@ -95,6 +102,69 @@ static const struct kl_route data_routes[] = {
          "SecretBackup", "All versions of a secret as a sealed blob"),
     HOST("POST", "/secrets/restore", KL_MAY_SECRET_RESTORE, KL_RUN_JOB, kl_op_secret_restore,
          "SecretRestore", "Bring a secret back from a sealed blob"),
+    /* certificates */
+    HOST("POST", "/certificates/{name}/create", KL_MAY_CERTIFICATE_CREATE, KL_RUN_JOB,
+         kl_op_certificate_create, "CertificateCreate", "Make a key and a certificate for it"),
+    HOST("POST", "/certificates/{name}/import", KL_MAY_CERTIFICATE_IMPORT, KL_RUN_JOB,
+         kl_op_certificate_import, "CertificateImport",
+         "Import a certificate with its private key, PKCS#12 or PEM"),
+    HOST("GET", "/certificates/{name}/{version}", KL_MAY_CERTIFICATE_GET, KL_RUN_JOB,
+         kl_op_certificate_get, "CertificateGet", "A certificate with its policy"),
+    HOST("PATCH", "/certificates/{name}/{version}", KL_MAY_CERTIFICATE_UPDATE, KL_RUN_JOB,
+         kl_op_certificate_update, "CertificateUpdate", "Change attributes, tags and policy"),
+    HOST("GET", "/certificates/{name}/policy", KL_MAY_CERTIFICATE_GET, KL_RUN_JOB,
+         kl_op_certificate_policy_get, "CertificatePolicyGet", "What new versions are made like"),
+    HOST("PATCH", "/certificates/{name}/policy", KL_MAY_CERTIFICATE_UPDATE, KL_RUN_JOB,
+         kl_op_certificate_policy_update, "CertificatePolicyUpdate",
+         "Change what new versions are made like"),
+    HOST("GET", "/certificates/{name}/pending", KL_MAY_CERTIFICATE_GET, KL_RUN_JOB,
+         kl_op_pending_get, "CertificatePendingGet", "The operation under way, with its request"),
+    HOST("PATCH", "/certificates/{name}/pending", KL_MAY_CERTIFICATE_UPDATE, KL_RUN_JOB,
+         kl_op_pending_cancel, "CertificatePendingUpdate", "Cancel the operation under way"),
+    HOST("DELETE", "/certificates/{name}/pending", KL_MAY_CERTIFICATE_DELETE, KL_RUN_JOB,
+         kl_op_pending_delete, "CertificatePendingDelete", "Forget the operation under way"),
+    HOST("POST", "/certificates/{name}/pending/merge", KL_MAY_CERTIFICATE_CREATE, KL_RUN_JOB,
+         kl_op_pending_merge, "CertificatePendingMerge",
+         "Bring in the certificate that somebody else signed"),
+    HOST("GET", "/certificates", KL_MAY_CERTIFICATE_LIST, KL_RUN_READ, kl_op_certificate_list,
+         "CertificateList", "Certificates of the vault, by pages"),
+    HOST("GET", "/certificates/{name}/versions", KL_MAY_CERTIFICATE_LIST, KL_RUN_READ,
+         kl_op_certificate_versions, "CertificateListVersions", "Versions of a certificate"),
+    HOST("DELETE", "/certificates/{name}", KL_MAY_CERTIFICATE_DELETE, KL_RUN_JOB,
+         kl_op_certificate_delete, "CertificateDelete",
+         "Delete a certificate with its key and secret, recoverably"),
+    HOST("POST", "/certificates/{name}/backup", KL_MAY_CERTIFICATE_BACKUP, KL_RUN_JOB,
+         kl_op_certificate_backup, "CertificateBackup",
+         "All versions with key, secret and policy as a sealed blob"),
+    HOST("POST", "/certificates/restore", KL_MAY_CERTIFICATE_RESTORE, KL_RUN_JOB,
+         kl_op_certificate_restore, "CertificateRestore", "Bring back what a sealed blob holds"),
+    HOST("GET", "/deletedcertificates", KL_MAY_CERTIFICATE_LIST, KL_RUN_READ,
+         kl_op_deleted_certificate_list, "CertificateListDeleted",
+         "Deleted certificates of the vault, by pages"),
+    HOST("GET", "/deletedcertificates/{name}", KL_MAY_CERTIFICATE_GET, KL_RUN_READ,
+         kl_op_deleted_certificate_get, "CertificateGetDeleted", "A deleted certificate"),
+    HOST("POST", "/deletedcertificates/{name}/recover", KL_MAY_CERTIFICATE_RECOVER, KL_RUN_JOB,
+         kl_op_deleted_certificate_recover, "CertificateRecover",
+         "Make a deleted certificate usable again"),
+    HOST("DELETE", "/deletedcertificates/{name}", KL_MAY_CERTIFICATE_PURGE, KL_RUN_JOB,
+         kl_op_deleted_certificate_purge, "CertificatePurge",
+         "Destroy a deleted certificate for good"),
+    HOST("GET", "/certificates/issuers", KL_MAY_CERTIFICATE_LISTISSUERS, KL_RUN_JOB,
+         kl_op_issuer_list, "CertificateIssuersList", "Issuers that the vault knows"),
+    HOST("GET", "/certificates/issuers/{name}", KL_MAY_CERTIFICATE_GETISSUERS, KL_RUN_JOB,
+         kl_op_issuer_get, "CertificateIssuerGet", "An issuer, without its password"),
+    HOST("PUT", "/certificates/issuers/{name}", KL_MAY_CERTIFICATE_SETISSUERS, KL_RUN_JOB,
+         kl_op_issuer_put, "CertificateIssuerSet", "Set an issuer"),
+    HOST("PATCH", "/certificates/issuers/{name}", KL_MAY_CERTIFICATE_SETISSUERS, KL_RUN_JOB,
+         kl_op_issuer_update, "CertificateIssuerUpdate", "Change an issuer"),
+    HOST("DELETE", "/certificates/issuers/{name}", KL_MAY_CERTIFICATE_DELETEISSUERS, KL_RUN_JOB,
+         kl_op_issuer_delete, "CertificateIssuerDelete", "Forget an issuer"),
+    HOST("GET", "/certificates/contacts", KL_MAY_CERTIFICATE_MANAGECONTACTS, KL_RUN_JOB,
+         kl_op_contacts_get, "CertificateContactsGet", "Whom to tell about certificates"),
+    HOST("PUT", "/certificates/contacts", KL_MAY_CERTIFICATE_MANAGECONTACTS, KL_RUN_JOB,
+         kl_op_contacts_put, "CertificateContactsSet", "Set whom to tell"),
+    HOST("DELETE", "/certificates/contacts", KL_MAY_CERTIFICATE_MANAGECONTACTS, KL_RUN_JOB,
+         kl_op_contacts_delete, "CertificateContactsDelete", "Forget whom to tell"),
     /* health */
     OPEN("GET", "/healthz", kl_op_healthz, "Is the process alive"),
     OPEN("GET", "/readyz", kl_op_readyz, "Is every token usable"),
@@ -105,7 +175,27 @@ static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
 #define PUT     2 /* its place among them */
 #define METHODS (sizeof methods / sizeof methods[0])
 
-enum param { PARAM_NONE, PARAM_NAME, PARAM_VERSION };
+enum param {
+    PARAM_NONE,
+    PARAM_VERSION, /* and any other word in braces */
+    PARAM_NAME,
+    PARAM_SUBSCRIPTION,
+    PARAM_GROUP,
+    PARAM_LOCATION,
+    PARAMS
+};
+
+/* Which words in braces are more than any parameter, and where the segment goes. */
+static const struct {
+    const char *word;
+    size_t offset;
+} params[PARAMS] = {
+    [PARAM_VERSION] = {"{version}", offsetof(struct kl_route_match, version)},
+    [PARAM_NAME] = {"{name}", offsetof(struct kl_route_match, name)},
+    [PARAM_SUBSCRIPTION] = {"{subscription}", offsetof(struct kl_route_match, subscription)},
+    [PARAM_GROUP] = {"{group}", offsetof(struct kl_route_match, place)},
+    [PARAM_LOCATION] = {"{location}", offsetof(struct kl_route_match, place)},
+};
 
 /* One place in the tree of segments. Words point into the rows. */
 struct node {
@@ -164,6 +254,14 @@ static bool is_word(const char *segment, size_t len, const char *word)
     return len == strlen(word) && strncmp(segment, word, len) == 0;
 }
 
+static enum param param_of(const char *segment, size_t len)
+{
+    enum param p = PARAMS - 1;
+    while (p > PARAM_VERSION && !is_word(segment, len, params[p].word))
+        p--;
+    return p;
+}
+
 /* A row's path from `rest` on; the last node, or NULL. */
 static struct node *grow(struct node *n, const char *rest, bool with_version)
 {
@@ -176,7 +274,7 @@ static struct node *grow(struct node *n, const char *rest, bool with_version)
         if (segment[0] != '{')
             n = grow_literal(n, segment, len);
         else
-            n = grow_parameter(n, is_word(segment, len, "{name}") ? PARAM_NAME : PARAM_VERSION);
+            n = grow_parameter(n, param_of(segment, len));
     }
     return n;
 }
@@ -219,7 +317,9 @@ enum kl_code kl_routes_compile(struct kl_err *err)
     row_count = 0;
     memset(nodes, 0, sizeof nodes);
     enum kl_code code = join(data_routes, KL_COUNT(data_routes), err);
-    return code == KL_OK ? join(kl_admin_routes, kl_admin_route_count, err) : code;
+    if (code == KL_OK)
+        code = join(kl_admin_routes, kl_admin_route_count, err);
+    return code == KL_OK ? join(kl_arm_routes, kl_arm_route_count, err) : code;
 }
 
 size_t kl_routes_count(void)
@@ -287,8 +387,7 @@ static const struct node *walk(const struct node *n, const struct target *t, siz
         }
         *ret_seen |= below;
         if (found != NULL)
-            (void)snprintf(n->takes == PARAM_NAME ? ret->name : ret->version, KL_OP_SEGMENT_MAX,
-                           "%s", segment);
+            (void)snprintf((char *)ret + params[n->takes].offset, KL_OP_SEGMENT_MAX, "%s", segment);
     }
     return found;
 }
@@ -314,7 +413,7 @@ enum kl_code kl_route_find(const char *method, const char *path, struct kl_route
     while (m < METHODS && strcmp(methods[m], method) != 0)
         m++;
     unsigned seen = 0;
-    ret->name[0] = ret->version[0] = 0;
+    ret->name[0] = ret->version[0] = ret->subscription[0] = ret->place[0] = 0;
     const struct node *n = walk(&nodes[0], &t, 0, m, ret, &seen);
     if (n == NULL && seen != 0) {
         list_methods(seen, ret->allow);

@@ -21,10 +21,12 @@ void kl_routes_print(struct kl_buf *out);
 
 struct kl_route_match {
     const struct kl_route *route;
-    size_t index;                    /* of the row */
-    char name[KL_OP_SEGMENT_MAX];    /* {name}, decoded */
-    char version[KL_OP_SEGMENT_MAX]; /* any other parameter, decoded */
-    char allow[KL_ALLOW_MAX];        /* with KL_BAD_METHOD: the methods that the path has */
+    size_t index;                         /* of the row */
+    char name[KL_OP_SEGMENT_MAX];         /* {name}, decoded */
+    char version[KL_OP_SEGMENT_MAX];      /* any other parameter, decoded */
+    char subscription[KL_OP_SEGMENT_MAX]; /* {subscription} */
+    char place[KL_OP_SEGMENT_MAX];        /* {group} or {location} */
+    char allow[KL_ALLOW_MAX];             /* with KL_BAD_METHOD: the methods that the path has */
 };
 
 /** Find the row of a raw path (up to "?"): segments are percent-decoded once, literal words match

@@ -5,8 +5,13 @@
 #include <string.h>
 
 static const char *const scopes[] = {
-    [KL_SCOPE_OPEN] = "open",   [KL_SCOPE_CALLER] = "caller", [KL_SCOPE_HOST] = "host",
-    [KL_SCOPE_NAMED] = "named", [KL_SCOPE_ADMIN] = "admin",   [KL_SCOPE_AUDITOR] = "auditor",
+    [KL_SCOPE_OPEN] = "open",
+    [KL_SCOPE_CALLER] = "caller",
+    [KL_SCOPE_HOST] = "host",
+    [KL_SCOPE_NAMED] = "named",
+    [KL_SCOPE_ADMIN] = "admin",
+    [KL_SCOPE_AUDITOR] = "auditor",
+    [KL_SCOPE_NAMED_OR_NEW] = "named-or-new",
 };
 
 static void put_member(struct kl_buf *out, const char *head, const char *value)

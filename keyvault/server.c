@@ -120,20 +120,39 @@ static void take_region(struct kl_request *r)
  * do not tell it from a vault where the caller has no policy. */
 static enum kl_code need_vault(struct kl_op *op)
 {
-    if (op->route->scope != KL_SCOPE_NAMED)
+    if (op->route->scope != KL_SCOPE_NAMED && op->route->scope != KL_SCOPE_NAMED_OR_NEW)
         return KL_OK;
     struct kl_vault *named = NULL;
     enum kl_code code =
         kl_vault_by_name(op->service->model, op->name, KL_STATE_ACTIVE, &named, &op->err);
     if (code != KL_OK && code != KL_VAULT_NOT_FOUND)
         return code;
+    if (named != NULL && op->subscription[0] != 0 &&
+        strcasecmp(named->subscription, op->subscription) != 0)
+        kl_vault_unref(kl_take(named)); /* of another subscription: not there */
     kl_vault_unref(op->vault);
     op->vault = named;
     return KL_OK;
 }
 
+/* Names of the management API become parts of ids and of a Location. */
+static enum kl_code check_places(struct kl_op *op)
+{
+    static const char others[] = "-_.() ";
+    const char *const texts[] = {op->subscription, op->place};
+    for (size_t i = 0; i < KL_COUNT(texts); i++)
+        for (const char *p = texts[i]; *p != 0; p++)
+            if (!isalnum((unsigned char)*p) && strchr(others, *p) == NULL)
+                return kl_fail(&op->err, KL_BAD_INPUT, "target",
+                               "The request URI names a subscription, resource group or location "
+                               "with characters that none has");
+    return KL_OK;
+}
+
 static enum kl_code check_target(struct kl_op *op)
 {
+    if (op->subscription[0] != 0)
+        return check_places(op);
     if (op->route->scope != KL_SCOPE_HOST)
         return KL_OK;
     if (op->name[0] != 0 && !kl_name_valid(op->name))
@@ -179,6 +198,8 @@ static enum kl_code admit(struct kl_request *r)
         r->route_index = match.index;
         memcpy(op->name, match.name, sizeof op->name);
         memcpy(op->version, match.version, sizeof op->version);
+        memcpy(op->subscription, match.subscription, sizeof op->subscription);
+        memcpy(op->place, match.place, sizeof op->place);
         if (op->route->scope == KL_SCOPE_OPEN)
             return KL_OK;
     }

@@ -176,6 +176,10 @@ enum kl_code kl_authorize(const struct kl_caller *caller, enum kl_scope scope,
     case KL_SCOPE_HOST:
     case KL_SCOPE_NAMED:
         return authorize_vault(caller, permission, vault, err);
+    case KL_SCOPE_NAMED_OR_NEW:
+        return vault == NULL && (caller->who.roles & KL_ROLE_ADMINISTRATOR) != 0
+                   ? KL_OK
+                   : authorize_vault(caller, permission, vault, err);
     case KL_SCOPE_ADMIN:
         return (caller->who.roles & KL_ROLE_ADMINISTRATOR) != 0
                    ? KL_OK

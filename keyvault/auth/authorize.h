@@ -76,8 +76,9 @@ enum kl_scope {
     KL_SCOPE_CALLER, /* any authenticated principal */
     KL_SCOPE_HOST,   /* the vault that the Host header selects; `permission` by its policy */
     KL_SCOPE_NAMED,  /* the vault that {name} of a /kluis route names; `permission` by its policy */
-    KL_SCOPE_ADMIN,  /* role administrator */
-    KL_SCOPE_AUDITOR, /* role administrator or auditor */
+    KL_SCOPE_NAMED_OR_NEW, /* the same; where there is no such vault, role administrator */
+    KL_SCOPE_ADMIN,        /* role administrator */
+    KL_SCOPE_AUDITOR,      /* role administrator or auditor */
 };
 
 #define KL_CALLER_GROUPS_MAX 32
