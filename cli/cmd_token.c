@@ -13,7 +13,7 @@
 
 static const struct kl_column list_columns[] = {
     {"Name", "name", KL_COLUMN_TEXT},         {"State", "state", KL_COLUMN_TEXT},
-    {"LastOk", "lastOk", KL_COLUMN_TIME},     {"Calls", "calls", KL_COLUMN_TEXT},
+    {"LastOk", "lastOk", KL_COLUMN_SEEN},     {"Calls", "calls", KL_COLUMN_TEXT},
     {"Failures", "failures", KL_COLUMN_TEXT}, {"Restarts", "restarts", KL_COLUMN_TEXT},
     {"Model", "model", KL_COLUMN_TEXT},       {"Text", "text", KL_COLUMN_TEXT},
 };
@@ -23,9 +23,9 @@ static const struct kl_column show_columns[] = {
     {"State", "state", KL_COLUMN_TEXT},
     {"Text", "text", KL_COLUMN_TEXT},
     {"Circuit", "circuit", KL_COLUMN_TEXT},
-    {"LastOk", "lastOk", KL_COLUMN_TIME},
-    {"LastCanary", "lastCanary", KL_COLUMN_TIME},
-    {"LastCopy", "lastCopy", KL_COLUMN_TIME},
+    {"LastOk", "lastOk", KL_COLUMN_SEEN},
+    {"LastCanary", "lastCanary", KL_COLUMN_SEEN},
+    {"LastCopy", "lastCopy", KL_COLUMN_SEEN},
     {"Generation", "generation", KL_COLUMN_TEXT},
     {"Calls", "calls", KL_COLUMN_TEXT},
     {"Failures", "failures", KL_COLUMN_TEXT},

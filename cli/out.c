@@ -149,6 +149,13 @@ void kl_out_value(const json_t *object, const struct kl_column *column, struct k
     case KL_COLUMN_TEXT:
         put_text(out, v);
         break;
+    case KL_COLUMN_SEEN:
+        if (json_integer_value(v) == 0) {
+            kl_buf_putc(out, '-');
+            break;
+        }
+        put_time(out, v);
+        break;
     case KL_COLUMN_TIME:
         put_time(out, v);
         break;

@@ -11,6 +11,7 @@
 enum kl_column_kind {
     KL_COLUMN_TEXT, /* strings, numbers, yes/no */
     KL_COLUMN_TIME, /* Unix seconds, shown as 2026-01-31T12:00:00Z */
+    KL_COLUMN_SEEN, /* the same, with 0 for never */
     KL_COLUMN_LIST, /* array of strings with commas, or an object as key=value */
     KL_COLUMN_LAST, /* the last segment of a URL */
     KL_COLUMN_HEAD, /* the key's name: the third segment of an id's path ("…/keys/NAME/…") */

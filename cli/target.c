@@ -2,6 +2,7 @@
 
 #include "cli/command_parts.h"
 #include "cli/session.h"
+#include "wrap/trust.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -45,9 +46,10 @@ static enum kl_code check_name(const char *what, const char *name, struct kl_err
 /* Length of "https://host:port" at the beginning of a URL, 0 when it is none. */
 static size_t origin_length(const char *url)
 {
-    if (strncmp(url, "https://", 8) != 0)
-        return 0;
-    return 8 + strcspn(url + 8, "/?#");
+    char origin[KL_ORIGIN_MAX];
+    const char *rest = NULL;
+
+    return kl_origin_of(url, origin, &rest, NULL) == KL_OK ? (size_t)(rest - url) : 0;
 }
 
 static bool first_label_is(const char *url, const char *name)

@@ -57,6 +57,22 @@ static void show(const char *format, const json_t *array, bool one)
     assert_int_equal(code, KL_OK);
 }
 
+static void test_cli_out__never(void **state)
+{
+    static const struct kl_column seen = {"Seen", "at", KL_COLUMN_SEEN};
+    static const struct kl_column time = {"At", "at", KL_COLUMN_TIME};
+    KL_AUTO(json) never = json_pack("{s:i}", "at", 0);
+    KL_AUTO(json) once = json_pack("{s:i}", "at", 1893456000);
+    struct kl_buf out = KL_BUF_INIT(256);
+
+    (void)state;
+    kl_out_value(never, &seen, &out);
+    kl_out_value(never, &time, &out); /* an expiry of 0 is long past, not absent */
+    kl_out_value(once, &seen, &out);
+    assert_string_equal(kl_buf_text(&out), "-1970-01-01T00:00:00Z2030-01-01T00:00:00Z");
+    kl_buf_done(&out);
+}
+
 static void test_cli_out__table(void **state)
 {
     KL_AUTO(json) array = json_loads(rows, 0, NULL);
@@ -126,6 +142,7 @@ static void test_cli_out__unknown_shapes_do_not_crash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cli_out__never),
         cmocka_unit_test(test_cli_out__table),
         cmocka_unit_test(test_cli_out__tsv),
         cmocka_unit_test(test_cli_out__json_is_the_answer),
