@@ -111,7 +111,7 @@ static enum kl_outcome list_algs(struct kl_trial *t, enum kl_token_alg first,
 {
     const struct kl_token_caps *c = caps_of(t);
     size_t used = 0;
-    for (int alg = first; alg <= (int)last; alg++) {
+    for (int alg = (int)first; alg <= (int)last; alg++) {
         const char *how = (c->native_algs >> alg & 1) != 0 ? "yes"
                           : (c->algs >> alg & 1) != 0      ? "by raw RSA and software"
                                                            : "no";

@@ -211,6 +211,18 @@ void site_end(struct site *s)
     assert_int_equal(0, rmdir(s->folder));
 }
 
+int site_setup(void **state)
+{
+    site_begin(*state);
+    return 0;
+}
+
+int site_teardown(void **state)
+{
+    site_end(*state);
+    return 0;
+}
+
 static enum kl_code create(struct site *s, struct kl_vault *v, const char *name,
                            struct kl_key_version **ret)
 {

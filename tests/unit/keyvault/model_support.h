@@ -32,6 +32,12 @@ void site_begin_without_mac(struct site *s);
 void site_restart(struct site *s);
 void site_end(struct site *s);
 
+/** A test that runs on a new `site` (struct site *), which is gone afterwards. */
+#define site_test(function, site)                                                                  \
+    cmocka_unit_test_prestate_setup_teardown(function, site_setup, site_teardown, site)
+int site_setup(void **state);
+int site_teardown(void **state);
+
 /** Use a vault's newest snapshot from now on. */
 void site_reload(struct site *s);
 

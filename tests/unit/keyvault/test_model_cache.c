@@ -9,20 +9,6 @@
 
 static struct site s;
 
-static int begin(void **state)
-{
-    (void)state;
-    site_begin(&s);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    site_end(&s);
-    return 0;
-}
-
 /* --- the cache alone --- */
 
 static struct kl_key_version *entry(const char *name, unsigned version)
@@ -217,7 +203,7 @@ int main(void)
         cmocka_unit_test(test_keyvault_model_cache__what_was_forgotten_is_not_put_back),
         cmocka_unit_test(test_keyvault_model_cache__one_snapshot_for_both_ways),
         cmocka_unit_test(test_keyvault_model_cache__bounded),
-#define CASE(name) cmocka_unit_test_setup_teardown(test_keyvault_model_cache__##name, begin, end)
+#define CASE(name) site_test(test_keyvault_model_cache__##name, &s)
         CASE(hit_asks_nobody),
         CASE(coherent_among_threads),
         CASE(many_keys),

@@ -6,20 +6,6 @@
 
 static struct site s;
 
-static int begin(void **state)
-{
-    (void)state;
-    site_begin(&s);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    site_end(&s);
-    return 0;
-}
-
 static void test_keyvault_model_key__create_find(void **state)
 {
     (void)state;
@@ -266,7 +252,7 @@ static void test_keyvault_model_key__commit_that_took_effect_counts(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define CASE(name) cmocka_unit_test_setup_teardown(test_keyvault_model_key__##name, begin, end)
+#define CASE(name) site_test(test_keyvault_model_key__##name, &s)
         CASE(create_find),
         CASE(bad_input),
         CASE(newest_is_by_order_not_by_time),

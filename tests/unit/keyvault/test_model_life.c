@@ -7,20 +7,6 @@
 
 static struct site s;
 
-static int begin(void **state)
-{
-    (void)state;
-    site_begin(&s);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    site_end(&s);
-    return 0;
-}
-
 /* Time passes for both clocks; the count of observed time is noticed each day. */
 static void days_pass(int days)
 {
@@ -401,7 +387,7 @@ static void test_keyvault_model_life__retention_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define CASE(name) cmocka_unit_test_setup_teardown(test_keyvault_model_life__##name, begin, end)
+#define CASE(name) site_test(test_keyvault_model_life__##name, &s)
         CASE(table),
         CASE(key_round_trip),
         CASE(absent_key),

@@ -6,20 +6,6 @@
 
 static struct site s;
 
-static int begin(void **state)
-{
-    (void)state;
-    site_begin(&s);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    site_end(&s);
-    return 0;
-}
-
 static struct kl_principal make(const char *name, unsigned roles)
 {
     struct kl_principal p;
@@ -199,8 +185,7 @@ static void test_keyvault_model_principal__database_is_private(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define CASE(name)                                                                                 \
-    cmocka_unit_test_setup_teardown(test_keyvault_model_principal__##name, begin, end)
+#define CASE(name) site_test(test_keyvault_model_principal__##name, &s)
         CASE(secret),
         CASE(names),
         CASE(last_administrator),

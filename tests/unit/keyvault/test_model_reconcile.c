@@ -4,20 +4,6 @@
 
 static struct site s;
 
-static int begin(void **state)
-{
-    (void)state;
-    site_begin(&s);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    site_end(&s);
-    return 0;
-}
-
 static void test_keyvault_model_reconcile__all_well(void **state)
 {
     (void)state;
@@ -117,8 +103,7 @@ static void test_keyvault_model_reconcile__leaves_running_creations_alone(void *
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define CASE(name)                                                                                 \
-    cmocka_unit_test_setup_teardown(test_keyvault_model_reconcile__##name, begin, end)
+#define CASE(name) site_test(test_keyvault_model_reconcile__##name, &s)
         CASE(all_well),
         CASE(missing_keys_stay_in_the_database),
         CASE(a_key_between_two_pages_is_not_missing),

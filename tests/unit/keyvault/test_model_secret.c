@@ -8,20 +8,6 @@
 
 static struct site s;
 
-static int begin(void **state)
-{
-    (void)state;
-    site_begin(&s);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    site_end(&s);
-    return 0;
-}
-
 static enum kl_code set(struct kl_vault *v, const char *name, const char *value)
 {
     struct kl_vault_secret secret = {.content_type = NULL};
@@ -185,7 +171,7 @@ static void test_keyvault_model_secret__edits(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(test_keyvault_model_secret__##name, begin, end)
+#define CASE(name) site_test(test_keyvault_model_secret__##name, &s)
     const struct CMUnitTest tests[] = {
         CASE(round_trip), CASE(proof), CASE(unproved_key), CASE(commits), CASE(purge), CASE(edits),
     };
