@@ -57,7 +57,7 @@ static bool parse_when(const char *word, struct fault_rule *r)
     size_t n = strlen(word);
     if (n == 0 || n >= sizeof text)
         return false;
-    (void)snprintf(text, sizeof text, "%s", word);
+    memcpy(text, word, n + 1);
     r->global = text[n - 1] == 'g';
     r->past = text[n - 1] == 'p';
     if (r->global || r->past)
