@@ -71,6 +71,16 @@ static enum kl_code call_and_show(struct kl_cmd *cmd, const char *method, const 
     return code == KL_OK ? kl_out_show(cmd, answer, columns, count, err) : code;
 }
 
+static void put_extras(const struct kl_cmd *cmd, json_t *body)
+{
+    bool on = false;
+
+    if (kl_cmd_bool(cmd, "allow-rsa1-5", &on))
+        (void)json_object_set_new(body, "allowRsa15", json_boolean(on));
+    if (kl_cmd_bool(cmd, "unwrap-older-versions", &on))
+        (void)json_object_set_new(body, "unwrapOlderVersions", json_boolean(on));
+}
+
 static enum kl_code run_create(struct kl_cmd *cmd, struct kl_err *err)
 {
     static const struct {
@@ -98,6 +108,7 @@ static enum kl_code run_create(struct kl_cmd *cmd, struct kl_err *err)
         json_object_set_new(body, "softDeleteRetentionInDays", json_integer(days));
     if (code == KL_OK && kl_cmd_bool(cmd, "enable-purge-protection", &protect))
         json_object_set_new(body, "enablePurgeProtection", json_boolean(protect));
+    put_extras(cmd, body);
     if (code == KL_OK)
         code = kl_value_put_tags(cmd, body, err);
     if (code != KL_OK)
@@ -116,6 +127,7 @@ static enum kl_code run_update(struct kl_cmd *cmd, struct kl_err *err)
     bool on = false;
     enum kl_code code;
 
+    put_extras(cmd, body);
     if (kl_cmd_bool(cmd, "enable-soft-delete", &on))
         json_object_set_new(body, "enableSoftDelete", json_boolean(on));
     if (kl_cmd_bool(cmd, "enable-rbac-authorization", &on))
@@ -204,8 +216,22 @@ static enum kl_code run_purge(struct kl_cmd *cmd, struct kl_err *err)
 
 static const char *const profiles[] = {"domain-backed", "fixed", NULL};
 
+#define EXTRAS                                                                                     \
+    {.name = "allow-rsa1-5",                                                                       \
+     .kind = KL_OPTION_BOOL,                                                                       \
+     .help = "Serve RSA1_5 too, for clients that cannot do RSA-OAEP. Wrong paddings are not told " \
+             "from good ones: they decrypt to something else. Never for keys under which backups " \
+             "were made."},                                                                        \
+    {                                                                                              \
+        .name = "unwrap-older-versions", .kind = KL_OPTION_BOOL,                                   \
+        .help = "An unwrap or decrypt that names no version of the key tries older enabled "       \
+                "versions where the newest does not open the value, for clients that do not keep " \
+                "the version (MongoDB without keyVersion). Key Vault itself does not."             \
+    }
+
 static const struct kl_option create_options[] = {
     KL_OPT_VAULT,
+    EXTRAS,
     {.name = "origins",
      .kind = KL_OPTION_SET,
      .argument = "HOST:PORT",
@@ -245,6 +271,7 @@ static const struct kl_option name_and_yes[] = {KL_OPT_VAULT, KL_OPT_YES};
 
 static const struct kl_option update_options[] = {
     KL_OPT_VAULT,
+    EXTRAS,
     {.name = "enable-rbac-authorization",
      .kind = KL_OPTION_BOOL,
      .help = "Go by role assignments instead of policies ('kluis role'), or back. Needs setPolicy "

@@ -308,8 +308,8 @@ enum kl_code kl_dev_stop(struct kl_dev_site *s, struct kl_err *err)
 
 static const struct {
     const char *name, *other_host;
-    bool protect;
-} vaults[] = {{"demo", "localhost", false}, {"safe", "127.0.0.1", true}};
+    bool protect, rsa15;
+} vaults[] = {{"demo", "localhost", false, true}, {"safe", "127.0.0.1", true, false}};
 
 static json_t *vault_body(const struct kl_dev_site *s, size_t i)
 {
@@ -317,8 +317,9 @@ static json_t *vault_body(const struct kl_dev_site *s, size_t i)
 
     snprintf(first, sizeof(first), "%s.vault.localhost:%lld", vaults[i].name, (long long)s->port);
     snprintf(second, sizeof(second), "%s:%lld", vaults[i].other_host, (long long)s->port);
-    return json_pack("{s:[s,s], s:i, s:b}", "origins", first, second, "softDeleteRetentionInDays",
-                     90, "enablePurgeProtection", vaults[i].protect);
+    return json_pack("{s:[s,s], s:i, s:b, s:b}", "origins", first, second,
+                     "softDeleteRetentionInDays", 90, "enablePurgeProtection", vaults[i].protect,
+                     "allowRsa15", vaults[i].rsa15);
 }
 
 static enum kl_code make_vault(struct kl_dev_site *s, struct kl_vault_client *client, size_t i,

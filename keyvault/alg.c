@@ -23,7 +23,7 @@ static const struct kl_api_alg algs[] = {
     OAEP("RSA-OAEP", KL_ALG_OAEP_SHA1, "SHA1", 20),
     OAEP("RSA-OAEP-384", KL_ALG_OAEP_SHA384, "SHA384", 48),
     OAEP("RSA-OAEP-512", KL_ALG_OAEP_SHA512, "SHA512", 64),
-    OAEP("RSA1_5", KL_ALG_NONE, "SHA1", 20),
+    OAEP("RSA1_5", KL_ALG_RSA15, "SHA1", 20),
     RSA_SIGNATURE("RS256", KL_ALG_RS256, "SHA256", 32, false),
     RSA_SIGNATURE("RS384", KL_ALG_RS384, "SHA384", 48, false),
     RSA_SIGNATURE("RS512", KL_ALG_RS512, "SHA512", 64, false),
@@ -148,7 +148,8 @@ enum kl_code kl_alg_token_fits(const struct kl_key_spec *spec, const struct kl_t
 
 size_t kl_alg_max_plain(const struct kl_api_alg *alg, uint32_t bits)
 {
-    size_t modulus = bits / 8, taken = 2 * alg->digest_len + 2;
+    size_t modulus = bits / 8;
+    size_t taken = alg->token == KL_ALG_RSA15 ? 11 : 2 * alg->digest_len + 2;
     return modulus > taken ? modulus - taken : 0;
 }
 

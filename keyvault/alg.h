@@ -42,7 +42,8 @@ enum kl_code kl_alg_on_token(const struct kl_api_alg *alg, const struct kl_key_v
 enum kl_code kl_alg_token_fits(const struct kl_key_spec *spec, const struct kl_token_caps *caps,
                                struct kl_err *err) KL_MUST_USE;
 
-/** Longest plaintext of an RSA-OAEP row in bytes: k - 2 hLen - 2 (RFC 8017 section 7.1.1). */
+/** Longest plaintext in bytes: k - 2 hLen - 2, of RSA1_5 k - 11 (RFC 8017 sections 7.1.1, 7.2.1).
+ */
 size_t kl_alg_max_plain(const struct kl_api_alg *alg, uint32_t bits);
 /** Bytes of a signature: the modulus, or r || s of fixed width (RFC 7518 section 3.4). */
 size_t kl_alg_signature_len(const struct kl_key_version *key);

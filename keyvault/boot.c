@@ -6,6 +6,7 @@
 #include "base/tls.h"
 #include "keyvault/auth/origin.h"
 #include "keyvault/failover.h"
+#include "keyvault/events.h"
 #include "keyvault/gate.h"
 #include "keyvault/housekeeping.h"
 #include "keyvault/jobs.h"
@@ -54,15 +55,16 @@ static void wait_for_tokens(const struct kl_service *s)
 
 KL_AUTO_DEFINE(paths, const char *, free);
 
-#define FIXED 5 /* private files that are not a token's */
+#define FIXED 6 /* private files that are not a token's */
 
 /* What no module may see, whatever user it runs as: the service's own files, every PIN file, and
  * the stores of other tokens. Returns how many. */
 static size_t private_files(const struct kl_config *c, const struct kl_token_config *of,
                             const char **out)
 {
-    const char *const fixed[FIXED] = {c->service->database, c->service->private_key,
-                                      c->service->state_dir, c->audit->path, c->audit->head};
+    const char *const fixed[FIXED] = {c->service->database,  c->service->private_key,
+                                      c->service->state_dir, c->audit->path,
+                                      c->audit->head,        c->events->secret_file};
     size_t n = 0;
     for (size_t i = 0; i < FIXED; i++)
         if (fixed[i] != NULL)
@@ -153,6 +155,8 @@ static enum kl_code open_model(struct kl_running *r, struct kl_err *err)
     const struct kl_model_config model_config = {
         .database = c->database, .tokens = s->tokens, .token_count = s->token_count};
     enum kl_code code = kl_model_open(&model_config, &s->model, err);
+    if (code == KL_OK)
+        kl_event_receiver(s->model, r->config->events->url != NULL, r->config->events->most);
     if (code == KL_OK && c->tenant != NULL)
         code = kl_model_set_tenant(s->model, c->tenant, err);
     return code == KL_OK ? kl_origin_parse(c->origin, &s->origin, err) : code;
@@ -245,7 +249,22 @@ static enum kl_code open_threads(struct kl_running *r, struct kl_err *err)
     if (r->service.gate == NULL)
         return kl_fail(err, KL_NO_MEMORY, "gate", "No memory for the wrap gate");
     enum kl_code code = kl_jobs_start(threads, JOBS_WAITING, &r->service.jobs, err);
+    if (code == KL_OK)
+        code = kl_events_start(&r->service, &r->service.events, err);
     return code == KL_OK ? kl_housekeeping_run(r->housekeeping, err) : code;
+}
+
+/* With an expired certificate a service looks healthy from inside while every client turns away. */
+static void warn_of_expiry(const SSL_CTX *ctx, const char *path)
+{
+    enum { SOON_DAYS = 14 };
+    int64_t days = kl_tls_days_left(ctx);
+    if (days < 0)
+        kl_log(KL_LOG_WARNING,
+               "certificate expired, clients refuse it: replace it, then SIGHUP file=%s", path);
+    else if (days < SOON_DAYS)
+        kl_log(KL_LOG_WARNING, "certificate expires in %lld days: replace it, then SIGHUP file=%s",
+               (long long)days, path);
 }
 
 /* The context of the listener as the configuration's files now are. */
@@ -255,11 +274,13 @@ static enum kl_code make_tls(const struct kl_service_config *c, SSL_CTX **ret, s
     enum kl_code code = kl_tls_server(c->certificate, c->private_key, &ctx, err);
     if (code == KL_OK && c->client_certificates)
         code = kl_tls_ask_clients(ctx, c->client_ca, err);
-    if (code == KL_OK)
-        *ret = ctx;
-    else
+    if (code != KL_OK) {
         SSL_CTX_free(ctx);
-    return code;
+        return code;
+    }
+    warn_of_expiry(ctx, c->certificate);
+    *ret = ctx;
+    return KL_OK;
 }
 
 static enum kl_code open_http(struct kl_running *r, struct kl_err *err)
@@ -374,6 +395,7 @@ void kl_boot_stop(struct kl_running *r)
         kl_http_server_stop(r->http, longest_call_ms(r->config));
     kl_housekeeping_free(r->housekeeping);
     kl_jobs_stop(s->jobs);
+    kl_events_stop(s->events);
     kl_authenticator_free(s->authenticator);
     kl_limits_free(s->limits);
     close_audit(s);

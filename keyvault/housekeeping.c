@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keyvault/events.h"
+#include "keyvault/model/rotation.h"
 #include "keyvault/sealing.h"
 
 #include <pthread.h>
@@ -65,6 +67,20 @@ static void sweep(struct kl_service *s)
         kl_log(KL_LOG_INFO, "swept purged=%u", purged);
 }
 
+/* Rotations first: a version that has just been replaced needs no notice. */
+static void rotate_and_notify(struct kl_service *s)
+{
+    struct kl_err err;
+    unsigned rotated = 0, found = 0;
+    int64_t now = kl_clock_unix();
+    if (kl_rotation_run(s->model, now, &rotated, &err) != KL_OK)
+        kl_log_err(KL_LOG_WARNING, "rotation policies", &err);
+    if (kl_event_scan(s->model, now, &found, &err) != KL_OK)
+        kl_log_err(KL_LOG_WARNING, "expiries", &err);
+    if (rotated > 0 || found > 0)
+        kl_events_wake(s->events);
+}
+
 /* At a start without a token nobody could tell whether mark or rights were changed by a foreign
  * hand. */
 static void check_access(struct kl_service *s)
@@ -110,6 +126,7 @@ static void *look_after(void *arg)
         }
         if (kl_clock_mono_ms() >= next_sweep) {
             sweep(h->service);
+            rotate_and_notify(h->service);
             next_sweep = kl_clock_mono_ms() + SWEEP_MS;
         }
     } while (pause_ms(h, LOOK_MS));

@@ -52,7 +52,8 @@ struct kl_op {
     json_t *body; /* parsed object, or NULL when the request had none; not parsed for KL_RUN_LOOP,
                      whose handlers ask kl_op_need_body or read kl_http_body themselves */
     struct kl_key_version
-        *key; /* reference, set by the handler: names the exact version in the audit record */
+        *key;       /* reference, set by the handler: names the exact version in the audit record */
+    unsigned older; /* versions before that, tried for a request that named none */
     char exact[KL_EXACT_MAX]; /* the same for other kinds: "secrets/NAME/VERSION", else "" */
     int64_t started_ms;       /* monotonic */
     char request_id[KL_UUID_LEN + 1];

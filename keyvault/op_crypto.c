@@ -6,10 +6,12 @@
 #include "keyvault/wire.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <string.h>
 
 #define ALG_MAX   64   /* bytes; longer than any name */
+#define OLDER_MAX 32   /* versions: what one request may cost the token */
 #define VALUE_MAX 1024 /* bytes; the longest input that fits any operation is a modulus of 512 */
 
 /* An encrypt or wrapKey that waits for the wrap gate. */
@@ -53,6 +55,22 @@ static enum kl_code need_bytes(struct kl_op *op, const struct kl_flat *flat, con
     return code == KL_OK ? kl_wire_decode(text, name, out, VALUE_MAX, ret_len, &op->err) : code;
 }
 
+/* RSA1_5 is an opt-in of the vault, and never for keys that backups hang on: if it should leak in
+ * spite of all, they are not what leaks. */
+static enum kl_code check_rsa15(struct kl_op *op, const struct kl_api_alg *alg)
+{
+    if (alg->token != KL_ALG_RSA15)
+        return KL_OK;
+    if ((op->vault->extras & KL_EXTRA_RSA15) == 0)
+        return kl_fail(&op->err, KL_BAD_INPUT, "alg",
+                       "Algorithm '%s' is not supported on this vault", alg->name);
+    if (op->key->for_backups)
+        return kl_fail(&op->err, KL_BAD_INPUT, "alg",
+                       "Algorithm '%s' is not supported for this key: backups were made under it",
+                       alg->name);
+    return KL_OK;
+}
+
 /* The steps that all operations with a key share: find, gate, algorithm. */
 static enum kl_code begin(struct kl_op *op, enum kl_key_op use, enum kl_alg_use kind,
                           struct kl_flat *flat, const struct kl_api_alg **ret_alg)
@@ -72,7 +90,8 @@ static enum kl_code begin(struct kl_op *op, enum kl_key_op use, enum kl_alg_use 
     if (code != KL_OK)
         return code;
     (void)snprintf(alg, sizeof alg, "%.*s", (int)(name.n < ALG_MAX ? name.n : ALG_MAX), name.text);
-    return kl_alg_for_key(alg, kind, op->key, ret_alg, &op->err);
+    code = kl_alg_for_key(alg, kind, op->key, ret_alg, &op->err);
+    return code == KL_OK ? check_rsa15(op, *ret_alg) : code;
 }
 
 /* {"kid":"…","value":"…"}: written without a tree and never moved, since the value may be a data
@@ -89,9 +108,26 @@ static void reply_value(struct kl_op *op, const void *value, size_t n)
     kl_op_reply_buf(op, 200, &json);
 }
 
+/* Does what the newest version could not open get a second chance with older ones? A text that
+ * RSA1_5 yields is never known to be wrong. */
+static bool may_try_older(const struct kl_op *op)
+{
+    return op->err.code == KL_DECRYPT_FAILED && op->version[0] == 0 && op->older < OLDER_MAX &&
+           (op->vault->extras & KL_EXTRA_OLDER) != 0;
+}
+
+static kl_op_handler try_older;
+
 static void private_done(void *arg, struct kl_token_reply *reply)
 {
     struct kl_op *op = arg;
+    if (reply->code == KL_DECRYPT_FAILED) {
+        op->err = reply->err;
+        if (may_try_older(op)) {
+            kl_op_to_token_job(op, try_older);
+            return;
+        }
+    }
     if (reply->code != KL_OK) {
         op->err = reply->err;
         (void)kl_op_ok(op, reply->code);
@@ -132,7 +168,55 @@ static void private_op(struct kl_op *op, enum kl_key_op use, enum kl_alg_use kin
         if (code == KL_OK)
             return; /* the op belongs to the callback now */
     }
-    (void)kl_op_ok(op, code);
+    if (code == KL_DECRYPT_FAILED && may_try_older(op))
+        kl_op_to_token_job(op, try_older);
+    else
+        (void)kl_op_ok(op, code);
+}
+
+/* The next older version that is enabled and has the length; when there is none, the answer is what
+ * the newest one gave. However many were tried, it says the same. */
+static void try_older(struct kl_op *op)
+{
+    struct kl_key_version *older = NULL;
+    struct kl_err err, first = op->err;
+    struct kl_flat flat = {.count = 0};
+    const struct kl_api_alg *alg = NULL;
+    struct kl_span name = {NULL, 0};
+    uint8_t input[VALUE_MAX];
+    char text[ALG_MAX + 1];
+    size_t n = 0;
+    enum kl_code code = read_body(op, &flat);
+    if (code == KL_OK)
+        code = need_bytes(op, &flat, "value", input, &n);
+    if (code == KL_OK)
+        code = need_text(op, &flat, "alg", &name);
+    do {
+        if (code == KL_OK)
+            code =
+                kl_key_older(op->service->model, op->vault, op->name, op->key->seq, &older, &err);
+        if (code == KL_OK) {
+            kl_key_version_unref(op->key);
+            op->key = older;
+            op->older++;
+        }
+    } while (code == KL_OK && check_ciphertext(op, n) != KL_OK);
+    if (code == KL_OK) {
+        (void)snprintf(text, sizeof text, "%.*s", (int)(name.n < ALG_MAX ? name.n : ALG_MAX),
+                       name.text);
+        code = kl_alg_for_key(text, KL_USE_CIPHER, op->key, &alg, &err);
+    }
+    if (code == KL_OK) {
+        const struct kl_token_request req = {
+            .call = KL_CALL_DECRYPT, .alg = alg->token, .input = input, .input_len = n};
+        if (kl_failover_submit(op->service->failover, op->key, &req, private_done, op, &op->err) ==
+            KL_OK)
+            return;
+        (void)kl_op_ok(op, op->err.code);
+        return;
+    }
+    op->err = first;
+    (void)kl_op_ok(op, KL_DECRYPT_FAILED);
 }
 
 void kl_op_decrypt(struct kl_op *op)
@@ -170,7 +254,18 @@ static void proven(void *arg, const struct kl_err *err)
     free(w);
 }
 
-static void encrypt(struct kl_op *op, enum kl_key_op use)
+static bool says_backup(const struct kl_op *op, const struct kl_flat *flat)
+{
+    const char *text = NULL;
+    struct kl_span use = kl_flat_get(flat, "kluisUse");
+    if (flat->count == 0 && kl_json_string(op->body, "kluisUse", &text, NULL) == KL_OK)
+        use = (struct kl_span){text, text != NULL ? strlen(text) : 0};
+    return use.n == strlen("backup") && strncmp(use.text, "backup", use.n) == 0;
+}
+
+static kl_op_handler wrap_for_backup;
+
+static void encrypt(struct kl_op *op, enum kl_key_op use, bool marked)
 {
     const struct kl_api_alg *alg = NULL;
     struct kl_flat flat = {.count = 0};
@@ -184,6 +279,10 @@ static void encrypt(struct kl_op *op, enum kl_key_op use)
         code = need_bytes(op, &flat, "value", plain, &n);
     if (!kl_op_ok(op, code))
         goto done;
+    if (use == KL_OP_WRAP && !marked && !op->key->for_backups && says_backup(op, &flat)) {
+        kl_op_to_token_job(op, wrap_for_backup);
+        goto done;
+    }
     if (n > kl_alg_max_plain(alg, op->key->bits) || kl_gate_open(op->service->gate, alg, op->key)) {
         encrypt_now(op, alg, plain, n);
         goto done;
@@ -202,12 +301,23 @@ done:
 
 void kl_op_encrypt(struct kl_op *op)
 {
-    encrypt(op, KL_OP_ENCRYPT);
+    encrypt(op, KL_OP_ENCRYPT, false);
 }
 
 void kl_op_wrap(struct kl_op *op)
 {
-    encrypt(op, KL_OP_WRAP);
+    encrypt(op, KL_OP_WRAP, false);
+}
+
+/* The first backup under a key marks it. A store that cannot be written stops no backup. */
+static void wrap_for_backup(struct kl_op *op)
+{
+    struct kl_err err;
+    if (kl_key_mark_for_backups(op->service->model, op->vault, op->name, &err) != KL_OK)
+        kl_log_err(KL_LOG_WARNING, "key not marked as one of backups", &err);
+    kl_key_version_unref(op->key);
+    op->key = NULL;
+    encrypt(op, KL_OP_WRAP, true);
 }
 
 void kl_op_verify(struct kl_op *op)

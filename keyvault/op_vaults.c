@@ -38,6 +38,11 @@ static json_t *token_list(const struct kl_vault *v)
     return names;
 }
 
+static const struct {
+    const char *member;
+    enum kl_vault_extra bit;
+} extras[] = {{"allowRsa15", KL_EXTRA_RSA15}, {"unwrapOlderVersions", KL_EXTRA_OLDER}};
+
 static json_t *vault_json(const struct kl_vault *v)
 {
     json_t *origins = json_array();
@@ -53,6 +58,9 @@ static json_t *vault_json(const struct kl_vault *v)
         "softDeleteRetentionInDays", v->retention_days, "enablePurgeProtection",
         v->purge_protection, "enableRbacAuthorization", v->rbac, "created", (json_int_t)v->created,
         "updated", (json_int_t)v->updated, "tags", tags_object(v));
+    for (size_t i = 0; i < KL_COUNT(extras); i++)
+        (void)json_object_set_new(vault, extras[i].member,
+                                  json_boolean((v->extras & (unsigned)extras[i].bit) != 0));
     return vault;
 }
 
@@ -167,6 +175,18 @@ static enum kl_code read_soft_delete(const json_t *body, struct kl_err *err)
     return code;
 }
 
+/* The members that are there change their bits. */
+static enum kl_code read_extras(const json_t *body, unsigned *bits, struct kl_err *err)
+{
+    enum kl_code code = KL_OK;
+    for (size_t i = 0; i < KL_COUNT(extras) && code == KL_OK; i++) {
+        bool on = (*bits & (unsigned)extras[i].bit) != 0;
+        code = kl_json_bool(body, extras[i].member, &on, err);
+        *bits = on ? *bits | (unsigned)extras[i].bit : *bits & ~(unsigned)extras[i].bit;
+    }
+    return code;
+}
+
 /* "token": one name, or "tokens": several in order of preference; borrowed from the body. */
 static enum kl_code read_homes(const json_t *body, const char *ret[static KL_HOMES_MAX],
                                size_t *ret_count, struct kl_err *err)
@@ -223,6 +243,8 @@ static enum kl_code read_spec(struct kl_op *op, struct kl_vault_spec *ret, struc
                                           "token",
                                           "tokens",
                                           "origins",
+                                          "allowRsa15",
+                                          "unwrapOlderVersions",
                                           "tags"};
     int64_t days = 0;
     enum kl_code code = kl_admin_members(op, members, KL_COUNT(members), err);
@@ -230,6 +252,8 @@ static enum kl_code read_spec(struct kl_op *op, struct kl_vault_spec *ret, struc
         code = kl_fail(err, KL_BAD_INPUT, "name",
                        "A vault's name has 3 to 24 letters, digits and single hyphens, begins with "
                        "a letter and does not end in a hyphen");
+    if (code == KL_OK)
+        code = read_extras(op->body, &ret->extras, err);
     if (code == KL_OK)
         code = read_label(op->body, "subscription", &ret->subscription, err);
     if (code == KL_OK)
@@ -299,11 +323,26 @@ void kl_op_vault_get(struct kl_op *op)
     kl_admin_reply(op, 200, vault_json(op->vault));
 }
 
+static enum kl_code set_extras(struct kl_op *op, struct kl_vault **vault)
+{
+    unsigned bits = op->vault->extras;
+    struct kl_vault *fresh = NULL;
+    enum kl_code code = read_extras(op->body, &bits, &op->err);
+    if (code != KL_OK || bits == op->vault->extras)
+        return code;
+    code = kl_vault_set_extras(op->service->model, op->vault->name, bits, &fresh, &op->err);
+    if (code == KL_OK) {
+        kl_vault_unref(*vault);
+        *vault = fresh;
+    }
+    return code;
+}
+
 enum kl_code kl_admin_change_vault(struct kl_op *op, struct kl_vault **ret)
 {
     static const char *const members[] = {
-        "enableSoftDelete", "enablePurgeProtection",  "tags", "token",
-        "tokens",           "enableRbacAuthorization"};
+        "enableSoftDelete", "enablePurgeProtection",   "tags",       "token",
+        "tokens",           "enableRbacAuthorization", "allowRsa15", "unwrapOlderVersions"};
     KL_AUTO(vault) vault = NULL;
     const char *homes[KL_HOMES_MAX];
     size_t home_count = 0;
@@ -333,6 +372,8 @@ enum kl_code kl_admin_change_vault(struct kl_op *op, struct kl_vault **ret)
         code = kl_vault_set_homes(op->service->model, op->vault->name, homes, home_count, &vault,
                                   &op->err);
     }
+    if (code == KL_OK)
+        code = set_extras(op, &vault);
     if (code == KL_OK)
         code = kl_admin_set_rbac(op, &vault);
     if (code == KL_OK)

@@ -50,8 +50,11 @@ static struct cache *thread_cache(void)
     return c;
 }
 
-static bool set_oaep(EVP_PKEY_CTX *ctx, const struct kl_api_alg *alg)
+static bool set_encrypt(EVP_PKEY_CTX *ctx, const struct kl_api_alg *alg)
 {
+    if (alg->token == KL_ALG_RSA15)
+        return EVP_PKEY_encrypt_init(ctx) == 1 &&
+               EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1;
     return EVP_PKEY_encrypt_init(ctx) == 1 &&
            EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
            EVP_PKEY_CTX_set_rsa_oaep_md_name(ctx, alg->digest, NULL) == 1 &&
@@ -83,7 +86,8 @@ static EVP_PKEY_CTX *context(const struct kl_api_alg *alg, EVP_PKEY *key)
         if (c->slots[i].key == key && c->slots[i].alg == alg)
             return c->slots[i].ctx;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-    if (ctx == NULL || !(alg->use == KL_USE_CIPHER ? set_oaep(ctx, alg) : set_verify(ctx, alg))) {
+    if (ctx == NULL ||
+        !(alg->use == KL_USE_CIPHER ? set_encrypt(ctx, alg) : set_verify(ctx, alg))) {
         EVP_PKEY_CTX_free(ctx);
         return NULL;
     }

@@ -49,6 +49,7 @@ enum kl_token_alg {
     KL_ALG_ES256, /* output r || s, fixed width */
     KL_ALG_ES384,
     KL_ALG_ES512,
+    KL_ALG_RSA15, /* RFC 8017 section 7.2; a wrong padding decrypts to something else (rsa15.h) */
     KL_ALG_COUNT
 };
 

@@ -11,9 +11,9 @@ static json_t *request(const char *alg, const void *value, size_t n)
 {
     struct kl_buf text = KL_BUF_INIT(2 * KL_WRAPPED_MAX);
     kl_b64url_put(&text, value, n);
-    json_t *body = kl_buf_failed(&text)
-                       ? NULL
-                       : json_pack("{s:s, s:s}", "alg", alg, "value", kl_buf_text(&text));
+    json_t *body = kl_buf_failed(&text) ? NULL
+                                        : json_pack("{s:s, s:s, s:s}", "alg", alg, "value",
+                                                    kl_buf_text(&text), "kluisUse", "backup");
     kl_buf_wipe(&text);
     return body;
 }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keyvault/model/event_inside.h"
 #include "keyvault/model/softdelete.h"
 
 #include <string.h>
@@ -177,6 +178,44 @@ static enum kl_code wake_object(struct kl_birth *b, struct kl_store_session *t,
     return code == KL_OK ? kl_object_row_write(t, &b->object, err) : code;
 }
 
+static enum kl_code take_seq(void *arg, const void *row, struct kl_err *err)
+{
+    (void)err;
+    *(int64_t *)arg = ((const struct kl_version_row *)row)->seq;
+    return KL_OK;
+}
+
+static enum kl_code check_replaced(const struct kl_birth *b, struct kl_store_session *t,
+                                   struct kl_err *err)
+{
+    int64_t newest = 0;
+    if (b->replaces == 0)
+        return KL_OK;
+    enum kl_code code = kl_store_each(t, KL_Q_VERSION_NEWEST, KL_ARGS(KL_ARG_INT(b->object.id)),
+                                      take_seq, &newest, err);
+    if (code == KL_OK && newest != b->replaces)
+        return kl_fail(err, KL_CONFLICT, "key", "key %s got another version meanwhile", b->name);
+    return code;
+}
+
+/* The events of a commit are part of it. What is behind a certificate has the certificate's. */
+static enum kl_code announce_version(struct kl_birth *b, struct kl_store_session *t,
+                                     struct kl_err *err)
+{
+    const struct kl_version_row *row = &b->rows[b->count - 1];
+    struct kl_event_about about = {.type = KL_EVENT_KEY_NEW,
+                                   .vault_id = b->vault_id,
+                                   .name = b->object.name,
+                                   .version = row->version,
+                                   .attrs = {.has_nbf = row->has_nbf != 0,
+                                             .nbf = row->nbf,
+                                             .has_exp = row->has_exp != 0,
+                                             .exp = row->exp}};
+    enum kl_code code = b->managed ? KL_OK : kl_event_new_version(b->m, t, &about, err);
+    about.type = KL_EVENT_KEY_ROTATED;
+    return code == KL_OK && b->replaces != 0 ? kl_event_rotated(b->m, t, &about, err) : code;
+}
+
 static enum kl_code rows_ready(struct kl_birth *b, struct kl_store_session *t,
                                const struct kl_protector *p, struct kl_err *err)
 {
@@ -211,7 +250,13 @@ static enum kl_code write_ready(struct kl_birth *b, const struct protectors *p,
     if (code == KL_OK)
         code = wake_object(b, t, p->object, err);
     if (code == KL_OK)
+        code = check_replaced(b, t, err);
+    if (code == KL_OK)
         code = rows_ready(b, t, &p->versions, err);
+    if (code == KL_OK && b->also != NULL)
+        code = b->also(b->also_arg, t, p->object, err);
+    if (code == KL_OK)
+        code = announce_version(b, t, err);
     if (code != KL_OK)
         return code;
     code = kl_model_commit(b->m, t, err);

@@ -1,4 +1,4 @@
-/* New keys and new versions: kl_key_create, kl_key_rotate, kl_model_system_key. */
+/* New keys and new versions: kl_key_create, kl_model_system_key. */
 #include "keyvault/model/birth.h"
 
 #include "base/clock.h"
@@ -111,6 +111,7 @@ enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *n
     (void)snprintf(spec.label, sizeof spec.label, "%.24s/%.30s/%.6s", v->name, name, row.version);
     struct kl_birth b = {.m = m,
                          .managed = how->managed,
+                         .replaces = how->replaces,
                          .vault_id = v->id,
                          .name = name,
                          .token = token,
@@ -119,24 +120,6 @@ enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *n
                          .count = 1};
     code = make(&b, &spec, ret, err);
     return code == KL_OK ? kl_home_settle(m, v, b.object.id, ret, err) : code;
-}
-
-enum kl_code kl_key_rotate(struct kl_model *m, struct kl_vault *v, const char *name,
-                           struct kl_key_version **ret, struct kl_err *err)
-{
-    KL_AUTO(key_version) old = NULL;
-    enum kl_code code = kl_key_find(m, v, name, "", &old, err);
-    if (code != KL_OK)
-        return code;
-    struct kl_key_create how = {.spec = {.type = old->type,
-                                         .bits = old->bits,
-                                         .curve = old->curve,
-                                         .profile = old->profile},
-                                .hsm = old->hsm,
-                                .ops = old->ops,
-                                .attrs = {.enabled = true},
-                                .tags_json = old->tags_json};
-    return kl_key_create(m, v, old->name, &how, ret, err);
 }
 
 static enum kl_code find_system_key(struct kl_model *m, const char *purpose, const char *version,

@@ -51,6 +51,11 @@ struct kl_model {
     struct kl_vault_keys *vault_keys;
     struct kl_trusted_clock clock;
     char tenant[KL_UUID_LEN + 1];
+    struct {
+        bool receiver; /* somebody listens (event.h) */
+        int64_t most;  /* that may wait */
+        atomic_ullong lost;
+    } events;
     pthread_mutex_t reconciling;
     struct {
         pthread_mutex_t lock;

@@ -102,6 +102,44 @@ enum kl_code kl_key_find(struct kl_model *m, struct kl_vault *v, const char *nam
     return KL_OK;
 }
 
+enum kl_code kl_key_older(struct kl_model *m, struct kl_vault *v, const char *name, int64_t seq,
+                          struct kl_key_version **ret, struct kl_err *err)
+{
+    KL_AUTO(store_session) t = NULL;
+    struct kl_key_version *k = NULL;
+    struct kl_object_row object = {0};
+    size_t count = 0;
+    enum kl_code code = kl_store_begin(m->store, false, &t, err);
+    if (code == KL_OK)
+        code = active_object(t, v->id, name, &object, err);
+    if (code == KL_OK)
+        code = kl_snapshot_versions(m, t, &object, KL_Q_VERSION_OLDER,
+                                    KL_ARGS(KL_ARG_INT(object.id), KL_ARG_INT(seq)), &k, 1, &count,
+                                    err);
+    if (code == KL_OK && count == 0)
+        return kl_fail(err, KL_NOT_FOUND, "key", "no older version of %s", name);
+    if (code == KL_OK)
+        *ret = k;
+    return code;
+}
+
+enum kl_code kl_key_mark_for_backups(struct kl_model *m, struct kl_vault *v, const char *name,
+                                     struct kl_err *err)
+{
+    KL_AUTO(store_session) t = NULL;
+    struct kl_object_row object = {0};
+    enum kl_code code = kl_store_begin(m->store, true, &t, err);
+    if (code == KL_OK)
+        code = active_object(t, v->id, name, &object, err);
+    if (code == KL_OK)
+        code = kl_store_run(t, KL_Q_OBJECT_FOR_BACKUPS, KL_ARGS(KL_ARG_INT(object.id)), NULL, err);
+    if (code == KL_OK)
+        code = kl_model_commit(m, t, err);
+    if (code == KL_OK)
+        kl_cache_forget(m->cache, v->id, object.name);
+    return code;
+}
+
 /* --- update --- */
 
 struct edit {

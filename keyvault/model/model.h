@@ -92,6 +92,7 @@ struct kl_vault_spec {
     enum kl_profile profile;               /* 0 = domain-backed where the token can, else fixed */
     int retention_days;                    /* 0 = 90 */
     bool purge_protection;
+    unsigned extras; /* enum kl_vault_extra */
     const char *tags_json;
     struct kl_origin origins[KL_MAX_ORIGINS];
     size_t origin_count;
@@ -150,6 +151,9 @@ enum kl_code kl_assignment_add(struct kl_model *m, const char *vault_name, const
                                struct kl_err *err) KL_MUST_USE;
 enum kl_code kl_assignment_delete(struct kl_model *m, const char *vault_name, const char *id,
                                   struct kl_err *err) KL_MUST_USE;
+/** What it allows beside the usual, enum kl_vault_extra. */
+enum kl_code kl_vault_set_extras(struct kl_model *m, const char *name, unsigned extras,
+                                 struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
 enum kl_code kl_vault_set_rbac(struct kl_model *m, const char *name, bool rbac,
                                struct kl_vault **ret, struct kl_err *err) KL_MUST_USE;
 
@@ -163,6 +167,7 @@ struct kl_key_create {
     unsigned ops; /* 0 = all that fit the type */
     struct kl_key_attrs attrs;
     const char *tags_json;
+    int64_t replaces; /* seq: KL_CONFLICT when that is not the newest version any more; 0 = any */
 };
 
 /** New key or new version of a key. Two phases: row CREATING, token generate (verified), row READY.
@@ -170,7 +175,8 @@ struct kl_key_create {
 enum kl_code kl_key_create(struct kl_model *m, struct kl_vault *v, const char *name,
                            const struct kl_key_create *how, struct kl_key_version **ret,
                            struct kl_err *err) KL_MUST_USE;
-/** New version with the newest one's type, size, ops and tags. */
+/** New version with the newest one's type, size, ops and tags, and the expiry that the key's
+ * rotation policy says (rotation.h). */
 enum kl_code kl_key_rotate(struct kl_model *m, struct kl_vault *v, const char *name,
                            struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
 
@@ -206,6 +212,13 @@ enum kl_code kl_key_import(struct kl_model *m, struct kl_vault *v, const char *n
 enum kl_code kl_key_find(struct kl_model *m, struct kl_vault *v, const char *name,
                          const char *version, struct kl_key_version **ret,
                          struct kl_err *err) KL_MUST_USE;
+
+/** The next older version, below `seq`, that is enabled. KL_NOT_FOUND. */
+enum kl_code kl_key_older(struct kl_model *m, struct kl_vault *v, const char *name, int64_t seq,
+                          struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
+/** Note for good that backups were made under this key. KL_KEY_NOT_FOUND. */
+enum kl_code kl_key_mark_for_backups(struct kl_model *m, struct kl_vault *v, const char *name,
+                                     struct kl_err *err) KL_MUST_USE;
 
 struct kl_key_patch {
     const bool *enabled;

@@ -55,6 +55,12 @@ struct kl_origin {
     uint16_t port;
 };
 
+/** What a vault allows beside the usual: bits of kl_vault.extras. */
+enum kl_vault_extra {
+    KL_EXTRA_RSA15 = 1, /* RSA1_5, for clients that cannot do OAEP; not for keys of backups */
+    KL_EXTRA_OLDER = 2, /* a decryption that names no version tries older ones too */
+};
+
 enum kl_object_state { KL_STATE_ACTIVE, KL_STATE_DELETED };
 
 /** What a name in a vault stands for: each kind has names of its own. Stored: append only, before
@@ -93,6 +99,7 @@ struct kl_vault {
     char *tags_json;            /* JSON object text or NULL */
     struct kl_policy *policies; /* sorted by object_id */
     size_t policy_count;
+    unsigned extras;                   /* enum kl_vault_extra */
     bool rbac;                         /* role assignments decide instead of the policies */
     struct kl_assignment *assignments; /* likewise sorted */
     size_t assignment_count;
@@ -127,7 +134,8 @@ struct kl_key_version {
     enum kl_key_type type;
     uint32_t bits;
     enum kl_curve curve;
-    bool managed; /* belongs to the certificate of its name */
+    bool managed;     /* belongs to the certificate of its name */
+    bool for_backups; /* the backup layer has wrapped under it */
     bool hsm; /* kty answers RSA-HSM / EC-HSM, as its creator asked; the key is on the token either
                  way */
     unsigned ops; /* bits of enum kl_key_op */

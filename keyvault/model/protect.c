@@ -106,6 +106,10 @@ static enum kl_code vault_mac(const struct kl_protector *p, const struct kl_vaul
     }
     if (row->rbac != 0)
         put_text(&b, "rbac");
+    if (row->extras != 0) {
+        put_text(&b, "extras");
+        put_number(&b, row->extras);
+    }
     return mac_of(p, &b, ret, err);
 }
 

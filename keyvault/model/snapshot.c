@@ -62,6 +62,7 @@ static void copy_plain(const struct kl_object_row *object, const struct kl_versi
                                      .nbf = row->nbf,
                                      .exp = row->exp};
     k->managed = object->managed != 0;
+    k->for_backups = object->for_backups != 0;
     k->profile = (enum kl_profile)row->profile;
     k->restored = row->restored != 0;
     k->seq = row->seq;
@@ -310,6 +311,7 @@ static enum kl_code fill_vault(const struct kl_model *m, const struct kl_vault_r
     v->retention_days = (int)row->retention_days;
     v->purge_protection = row->purge_protection != 0;
     v->rbac = row->rbac != 0;
+    v->extras = (unsigned)row->extras;
     v->created = row->created;
     v->updated = row->updated;
     v->deleted_at = row->deleted_at;

@@ -120,6 +120,7 @@ static enum kl_code fill_row(const struct kl_vault_spec *spec, const struct kl_t
                                  .retention_days = spec->retention_days != 0 ? spec->retention_days
                                                                              : RETENTION_MAX,
                                  .purge_protection = spec->purge_protection,
+                                 .extras = spec->extras,
                                  .tags = kl_tags_normal(spec->tags_json),
                                  .origins = origins};
     row->created = row->updated = kl_clock_unix();
@@ -290,6 +291,7 @@ struct vault_patch {
     const char *tags_json;
     const char *homes;
     const bool *rbac;
+    const unsigned *extras;
 };
 
 static enum kl_code apply(const struct kl_protector *p, struct kl_vault_row *row,
@@ -309,6 +311,8 @@ static enum kl_code apply(const struct kl_protector *p, struct kl_vault_row *row
         (void)snprintf(row->homes, sizeof row->homes, "%s", patch->homes);
     if (patch->rbac != NULL)
         row->rbac = *patch->rbac;
+    if (patch->extras != NULL)
+        row->extras = *patch->extras;
     row->updated = kl_clock_unix();
     return kl_protect_vault(p, row, err);
 }
@@ -340,6 +344,9 @@ static enum kl_code update(struct kl_model *m, const char *name, const struct va
         code = kl_vault_row_write(t, &c.row, err);
     if (code == KL_OK && patch->homes != NULL)
         code = write_homes(t, &c.row, err);
+    if (code == KL_OK && patch->extras != NULL)
+        code = kl_store_run(t, KL_Q_VAULT_SET_EXTRAS,
+                            KL_ARGS(KL_ARG_INT(c.row.extras), KL_ARG_TEXT(c.row.id)), NULL, err);
     if (code == KL_OK)
         code = kl_vault_commit(m, t, c.row.id, ret, err);
     if (code == KL_OK && patch->homes != NULL)
@@ -376,5 +383,12 @@ enum kl_code kl_vault_set_rbac(struct kl_model *m, const char *name, bool rbac,
                                struct kl_vault **ret, struct kl_err *err)
 {
     const struct vault_patch patch = {.rbac = &rbac};
+    return update(m, name, &patch, ret, err);
+}
+
+enum kl_code kl_vault_set_extras(struct kl_model *m, const char *name, unsigned extras,
+                                 struct kl_vault **ret, struct kl_err *err)
+{
+    const struct vault_patch patch = {.extras = &extras};
     return update(m, name, &patch, ret, err);
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/encoding.h"
+#include "keyvault/model/event_inside.h"
 #include "keyvault/model/softdelete.h"
 
 void kl_vault_secret_new_version(char out[static KL_VERSION_LEN + 1])
@@ -60,6 +61,23 @@ static enum kl_code take_number(void *arg, const void *row, struct kl_err *err)
     return KL_OK;
 }
 
+/* The event of a commit is part of it. What is behind a certificate has the certificate's. */
+static enum kl_code announce(const struct kl_vault_secret_birth *b, struct kl_store_session *t,
+                             struct kl_err *err)
+{
+    const struct kl_secret_item_row *item = &b->rows[b->count - 1].item;
+    const struct kl_event_about about = {
+        .type = (enum kl_event_type)(KL_EVENT_KEY_NEW + 3 * (int)b->kind),
+        .vault_id = b->v->id,
+        .name = b->object.name,
+        .version = item->version,
+        .attrs = {.has_nbf = item->has_nbf != 0,
+                  .nbf = item->nbf,
+                  .has_exp = item->has_exp != 0,
+                  .exp = item->exp}};
+    return b->managed ? KL_OK : kl_event_new_version(b->m, t, &about, err);
+}
+
 static enum kl_code insert_rows(struct kl_vault_secret_birth *b, struct kl_store_session *t,
                                 struct kl_err *err)
 {
@@ -75,7 +93,7 @@ static enum kl_code insert_rows(struct kl_vault_secret_birth *b, struct kl_store
         if (code == KL_OK)
             code = kl_store_insert(t, KL_Q_SECRET_INSERT, &b->rows[i], NULL, err);
     }
-    return code;
+    return code == KL_OK && b->count > 0 ? announce(b, t, err) : code;
 }
 
 static enum kl_code note_found(void *arg, const void *row, struct kl_err *err)

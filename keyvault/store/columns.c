@@ -43,6 +43,7 @@ static const struct kl_column vault_columns[] = {
     INT(vault, purge_at),
     INT(vault, deleted_elapsed),
     INT(vault, rbac),
+    INT(vault, extras),
     TEXT(vault, homes),
     TEXT_PTR(vault, tags),
     TEXT_PTR(vault, origins),
@@ -72,10 +73,11 @@ static const struct kl_column assignment_columns[] = {
 };
 
 static const struct kl_column object_columns[] = {
-    INT(object, id),       TEXT(object, vault_id),       INT(object, kind),
-    INT(object, managed),  TEXT(object, name),           TEXT(object, folded),
-    INT(object, state),    INT(object, created),         INT(object, deleted_at),
-    INT(object, purge_at), INT(object, deleted_elapsed), BYTES(object, mac),
+    INT(object, id),         TEXT(object, vault_id),   INT(object, kind),
+    INT(object, managed),    INT(object, for_backups), TEXT(object, name),
+    TEXT(object, folded),    INT(object, state),       INT(object, created),
+    INT(object, deleted_at), INT(object, purge_at),    INT(object, deleted_elapsed),
+    BYTES(object, mac),
 };
 
 static const struct kl_column version_columns[] = {

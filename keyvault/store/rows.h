@@ -35,6 +35,7 @@ struct kl_vault_row {
     int64_t deleted_at, purge_at; /* unix seconds, 0 = not deleted */
     int64_t deleted_elapsed;      /* trusted clock's count at the deletion */
     int64_t rbac;                 /* role assignments decide instead of policies */
+    int64_t extras;               /* bits of enum kl_vault_extra */
     char homes[KL_ROW_HOMES]; /* names of tokens for new keys, in order, by commas; "" = `token` */
     const char *tags;         /* JSON or NULL */
     const char *origins;      /* one "host:port" a line */
@@ -74,8 +75,9 @@ struct kl_assignment_row {
 struct kl_object_row {
     int64_t id; /* given by the store */
     char vault_id[KL_ROW_UUID];
-    int64_t kind;    /* enum kl_kind */
-    int64_t managed; /* belongs to the certificate of its name */
+    int64_t kind;        /* enum kl_kind */
+    int64_t managed;     /* belongs to the certificate of its name */
+    int64_t for_backups; /* backups were made under it */
     char name[KL_ROW_NAME], folded[KL_ROW_NAME];
     int64_t state;
     int64_t created;
@@ -303,6 +305,8 @@ struct kl_number_row {
     X(KL_Q_VERSION_GET, version, SELECT, "WHERE object = $1 AND version = $2 AND state = 1")        \
     X(KL_Q_VERSION_NEWEST, version, SELECT,                                                         \
       "WHERE object = $1 AND state = 1 ORDER BY seq DESC LIMIT 1")                                  \
+    X(KL_Q_VERSION_OLDER, version, SELECT,                                                          \
+      "WHERE object = $1 AND state = 1 AND enabled = 1 AND seq < $2 ORDER BY seq DESC LIMIT 1")     \
     X(KL_Q_VERSIONS_PAGE, version, SELECT,                                                          \
       "WHERE object = $1 AND state = 1 AND version > $2 ORDER BY version LIMIT $3")                 \
     X(KL_Q_VERSIONS_READY, version, SELECT, "WHERE object = $1 AND state = 1 ORDER BY seq")         \
@@ -361,6 +365,7 @@ struct kl_number_row {
       "WHERE spki_hash = $1 AND state = 1 AND home = 0")                                            \
     X(KL_Q_VAULT_HOMES, text, RAW, "SELECT homes FROM vault WHERE id = $1")                         \
     X(KL_Q_VAULT_SET_HOMES, none, RAW, "UPDATE vault SET homes = $1 WHERE id = $2")                 \
+    X(KL_Q_VAULT_SET_EXTRAS, none, RAW, "UPDATE vault SET extras = $1 WHERE id = $2")               \
     X(KL_Q_HOME_INSERT, home, INSERT, "")                                                           \
     X(KL_Q_HOMES_OF, home, SELECT, "WHERE seq = $1 AND state = 1 ORDER BY token")                   \
     X(KL_Q_HOME_CREATING, home, SELECT, "WHERE seq = $1 AND token = $2 AND state = 0")              \

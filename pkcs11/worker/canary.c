@@ -34,7 +34,7 @@ enum kl_canary_proof kl_canary_prove(struct kl_session *s, const struct kl_key *
     kl_random(plain, sizeof plain);
     for (int alg = KL_ALG_OAEP_SHA1; alg < KL_ALG_COUNT; alg++) {
         const struct kl_mech *m = kl_mech_get((enum kl_token_alg)alg);
-        bool decrypts = m->kind == KL_MECH_OAEP;
+        bool decrypts = kl_mech_decrypts(m);
         if (!works(w, m->alg) || !kl_mech_fits(m, key->type, key->curve) ||
             !(decrypts ? key->may_decrypt : key->may_sign))
             continue;

@@ -166,7 +166,7 @@ static CK_RV one_round_trip(struct kl_session *s, const struct kl_key *key, cons
                             bool *ret_ok)
 {
     uint8_t plain[32];
-    if (m->kind != KL_MECH_OAEP)
+    if (!kl_mech_decrypts(m))
         return kl_sign_round_trip(s, key, m, ret_ok);
     kl_random(plain, sizeof plain);
     plain[0] = plain[1] = 0; /* stripped leading zeros would show */
@@ -183,7 +183,7 @@ enum kl_code kl_create_round_trips(struct kl_session *s, const struct kl_key *ke
         bool ok = false;
         if ((atomic_load(&s->worker->algs) >> alg & 1) == 0 ||
             !kl_mech_fits(m, key->type, key->curve) ||
-            !(m->kind == KL_MECH_OAEP ? key->may_decrypt : key->may_sign))
+            !(kl_mech_decrypts(m) ? key->may_decrypt : key->may_sign))
             continue;
         CK_RV rv = one_round_trip(s, key, m, &ok);
         if (rv != CKR_OK)

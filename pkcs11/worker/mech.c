@@ -33,6 +33,8 @@ static const struct kl_mech rows[KL_ALG_COUNT] = {
     ROW(KL_ALG_ES256, "ES256") EC(KL_CURVE_P256), SHA256},
     ROW(KL_ALG_ES384, "ES384") EC(KL_CURVE_P384), SHA384},
     ROW(KL_ALG_ES512, "ES512") EC(KL_CURVE_P521), SHA512},
+    /* never CKM_RSA_PKCS: its errors tell good paddings from bad ones */
+    ROW(KL_ALG_RSA15, "RSA1_5") .kind = KL_MECH_RSA15, .mechanism = CKM_RSA_X_509, SHA1},
 };
 /* clang-format on */
 
@@ -48,6 +50,11 @@ bool kl_mech_fits(const struct kl_mech *m, enum kl_key_type type, enum kl_curve 
     if (m->kind == KL_MECH_ECDSA)
         return type == KL_KEY_EC && m->curve == curve;
     return type == KL_KEY_RSA;
+}
+
+bool kl_mech_decrypts(const struct kl_mech *m)
+{
+    return m->kind == KL_MECH_OAEP || m->kind == KL_MECH_RSA15;
 }
 
 CK_MECHANISM *kl_mech_prepare(const struct kl_mech *m, struct kl_mech_call *call)

@@ -7,7 +7,7 @@
 #include <openssl/evp.h>
 #include <p11-kit/pkcs11.h>
 
-enum kl_mech_kind { KL_MECH_OAEP, KL_MECH_RSA_PKCS, KL_MECH_PSS, KL_MECH_ECDSA };
+enum kl_mech_kind { KL_MECH_OAEP, KL_MECH_RSA_PKCS, KL_MECH_PSS, KL_MECH_ECDSA, KL_MECH_RSA15 };
 
 struct kl_mech {
     enum kl_token_alg alg;
@@ -27,6 +27,9 @@ const struct kl_mech *kl_mech_get(enum kl_token_alg alg);
 
 /** Does the algorithm go with a key of this kind? */
 bool kl_mech_fits(const struct kl_mech *m, enum kl_key_type type, enum kl_curve curve);
+
+/** Does it decrypt? Else it signs. */
+bool kl_mech_decrypts(const struct kl_mech *m);
 
 /** Storage for a CK_MECHANISM with its parameters. */
 struct kl_mech_call {

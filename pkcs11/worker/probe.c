@@ -118,7 +118,7 @@ static bool does(struct kl_session *s, const struct kl_key *key, const struct kl
 {
     bool ok = false;
     for (int attempt = 0; attempt < 2 && !ok; attempt++)
-        ok = m->kind == KL_MECH_OAEP ? decrypts(s, key, m, native) : signs(s, key, m);
+        ok = kl_mech_decrypts(m) ? decrypts(s, key, m, native) : signs(s, key, m);
     return ok;
 }
 
@@ -128,10 +128,10 @@ static void try_algs(struct kl_session *s, const struct kl_key *key, struct kl_t
         const struct kl_mech *m = kl_mech_get((enum kl_token_alg)alg);
         if (!kl_mech_fits(m, key->type, key->curve))
             continue;
-        bool oaep = m->kind == KL_MECH_OAEP;
-        kl_progress_step(oaep ? "C_Decrypt" : "C_Sign", false);
-        bool native = does(s, key, m, true);
-        bool raw = !native && oaep && s->worker->conf.software_oaep && does(s, key, m, false);
+        bool decrypt = kl_mech_decrypts(m);
+        kl_progress_step(decrypt ? "C_Decrypt" : "C_Sign", false);
+        bool native = m->kind != KL_MECH_RSA15 && does(s, key, m, true);
+        bool raw = !native && decrypt && s->worker->conf.software_oaep && does(s, key, m, false);
         caps->native_algs |= (uint32_t)native << alg;
         caps->algs |= (uint32_t)(native || raw) << alg;
     }

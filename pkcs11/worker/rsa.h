@@ -13,8 +13,9 @@
 bool kl_rsa_ciphertext_fits(const struct kl_key *key, const uint8_t *cipher, size_t n);
 
 /** Decrypt key->size_bytes of ciphertext: by the token's own OAEP, or (native = false) by
- * CKM_RSA_X_509 and kl_oaep_unpad. The session is open. CKR_OK with *ret_bad = true: the software
- * check refused the block, and the block was the right one; KL_CKR_WRONG_ANSWER when it was not. */
+ * CKM_RSA_X_509 and kl_oaep_unpad; RSA1_5 always by the latter and kl_rsa15_check. The session is
+ * open. CKR_OK with *ret_bad = true: the software check refused the block, and the block was the
+ * right one; KL_CKR_WRONG_ANSWER when it was not. */
 CK_RV kl_rsa_decrypt(struct kl_session *s, const struct kl_key *key, const struct kl_mech *m,
                      bool native, const uint8_t *cipher, uint8_t out[static KL_RSA_MAX],
                      size_t *ret_len, bool *ret_bad) KL_MUST_USE;

@@ -85,7 +85,7 @@ static enum kl_code prepare(struct kl_session *s, const struct kl_token_request 
                             const struct kl_mech **ret, struct kl_err *err)
 {
     const struct kl_mech *m = kl_mech_get(req->alg);
-    if (m == NULL || (m->kind == KL_MECH_OAEP) != decrypt)
+    if (m == NULL || kl_mech_decrypts(m) != decrypt)
         return kl_fail(err, KL_BAD_INPUT, "alg", "the algorithm does not go with the operation");
     if ((atomic_load(&s->worker->algs) >> m->alg & 1) == 0)
         return kl_fail(err, KL_TOKEN_UNSUPPORTED, "alg", "the token cannot do %s", m->name);

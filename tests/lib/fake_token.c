@@ -58,6 +58,7 @@ static const struct {
     [KL_ALG_OAEP_SHA256] = {"SHA256", RSA_PKCS1_OAEP_PADDING, true},
     [KL_ALG_OAEP_SHA384] = {"SHA384", RSA_PKCS1_OAEP_PADDING, true},
     [KL_ALG_OAEP_SHA512] = {"SHA512", RSA_PKCS1_OAEP_PADDING, true},
+    [KL_ALG_RSA15] = {"SHA1", RSA_PKCS1_PADDING, true},
     [KL_ALG_RS256] = {"SHA256", RSA_PKCS1_PADDING, false},
     [KL_ALG_RS384] = {"SHA384", RSA_PKCS1_PADDING, false},
     [KL_ALG_RS512] = {"SHA512", RSA_PKCS1_PADDING, false},
@@ -121,8 +122,9 @@ static bool set_up(EVP_PKEY_CTX *ctx, enum kl_token_alg alg)
     if (algs[alg].decrypts)
         return EVP_PKEY_decrypt_init(ctx) > 0 &&
                EVP_PKEY_CTX_set_rsa_padding(ctx, algs[alg].padding) > 0 &&
-               EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) > 0 &&
-               EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) > 0;
+               (algs[alg].padding != RSA_PKCS1_OAEP_PADDING ||
+                (EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) > 0 &&
+                 EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) > 0));
     if (EVP_PKEY_sign_init(ctx) <= 0 || EVP_PKEY_CTX_set_signature_md(ctx, md) <= 0)
         return false;
     if (algs[alg].padding == 0)
