@@ -13,12 +13,26 @@ static void file_of(const struct kl_service *s, char out[static PATH_MAX])
     (void)snprintf(out, PATH_MAX, "%s/" KL_MARK_FILE, s->config->service->state_dir);
 }
 
-static enum kl_code refuse(struct kl_err *err, bool accepted)
+/* KL_CORRUPT, or what an operator goes on with: it is put down for the audit log, which is not open
+ * yet, beside what was accepted before and is not recorded. */
+static enum kl_code refuse(const struct kl_service *s, struct kl_err *err, bool accepted)
 {
+    KL_AUTO(char) before = NULL;
+    struct kl_err e = *err;
+    struct kl_buf note = KL_BUF_INIT(4096);
     if (!accepted)
         return KL_CORRUPT;
-    kl_log(KL_LOG_ERROR, "accepted: %s", err->text);
-    return KL_OK;
+    kl_log(KL_LOG_ERROR, "accepted: %s", e.text);
+    enum kl_code code = kl_model_note_get(s->model, KL_MARK_NOTE_ACCEPTED, &before, err);
+    bool more = code == KL_OK && before[0] != 0;
+    if (code != KL_OK && code != KL_NOT_FOUND)
+        return code;
+    kl_buf_printf(&note, "%s%s%s", more ? before : "", more ? "; " : "", e.text);
+    code = kl_buf_failed(&note)
+               ? kl_fail(err, KL_NO_MEMORY, "mark", "no memory for a note")
+               : kl_model_note_put(s->model, KL_MARK_NOTE_ACCEPTED, kl_buf_text(&note), err);
+    kl_buf_done(&note);
+    return code;
 }
 
 /* The file's mark must not be ahead of the database's, which is written first. */
@@ -48,7 +62,7 @@ static enum kl_code compare(const struct kl_service *s, const char *note, bool a
                   "the database is older than it was: it knows %llu audit records, the service had "
                   "written %llu (--accept-older-database goes on with it)",
                   (unsigned long long)in_database, (unsigned long long)in_file);
-    return refuse(err, accepted);
+    return refuse(s, err, accepted);
 }
 
 enum kl_code kl_mark_check(const struct kl_service *s, struct kl_mark_accept accept,
@@ -58,7 +72,7 @@ enum kl_code kl_mark_check(const struct kl_service *s, struct kl_mark_accept acc
     const char *log = s->config->audit->path;
     enum kl_code code = kl_model_mark_get(s->model, &note, err);
     if (code == KL_CORRUPT)
-        code = refuse(err, accept.older_database);
+        code = refuse(s, err, accept.older_database);
     if (code != KL_OK && code != KL_NOT_FOUND)
         return code; /* of the database, or a mark that a foreign hand changed */
     code = compare(s, note, accept.older_database, err);
@@ -68,7 +82,7 @@ enum kl_code kl_mark_check(const struct kl_service *s, struct kl_mark_accept acc
     if (code != KL_CORRUPT)
         return code;
     (void)kl_err_prefix(err, "the end of the audit log is missing (--accept-audit-loss goes on)");
-    return refuse(err, accept.audit_loss);
+    return refuse(s, err, accept.audit_loss);
 }
 
 enum kl_code kl_mark_set(const struct kl_service *s, struct kl_err *err)

@@ -12,6 +12,9 @@
 /** Name of the file in the state folder; its bytes are those of a head file (chain_log.h). */
 #define KL_MARK_FILE "audit-mark"
 
+/** A note of the model: what an operator went on with and the audit log does not say yet, or "". */
+#define KL_MARK_NOTE_ACCEPTED "accepted-to-record"
+
 struct kl_mark_accept {
     /* go on, with a line in the log */
     bool audit_loss, older_database;

@@ -9,6 +9,8 @@
 
 /* As it stands in a line of the log: what a client sends has its quotes escaped there. */
 #define OPERATION "\"operationName\":\"AccessSealed\""
+/* A start with an older database, or without the end of the log. */
+#define ACCEPTED "\"operationName\":\"LossAccepted\""
 
 /* --- whether they may be made --- */
 
@@ -95,28 +97,35 @@ static enum kl_code append(struct kl_audit_log *log, const struct kl_buf *member
         code = w.code;
     }
     return code == KL_OK ? KL_OK
-                         : kl_fail(err, code, "audit", "the making of seals cannot be recorded");
+                         : kl_fail(err, code, "audit", "what this start did cannot be recorded");
 }
 
-enum kl_code kl_sealing_record(const struct kl_service *s, struct kl_err *err)
+static enum kl_code record(const struct kl_service *s, const char *note, const char *operation,
+                           struct kl_err *err)
 {
     KL_AUTO(char) text = NULL;
     char time[32];
-    enum kl_code code = kl_model_note_get(s->model, KL_NOTE_SEALING, &text, err);
+    enum kl_code code = kl_model_note_get(s->model, note, &text, err);
     if (code == KL_NOT_FOUND || (code == KL_OK && text[0] == 0))
         return KL_OK;
     if (code != KL_OK)
         return code;
-    struct kl_buf members = KL_BUF_INIT(4096);
+    struct kl_buf members = KL_BUF_INIT(8192);
     kl_clock_iso(kl_clock_unix_ms(), time);
     kl_buf_printf(&members,
-                  "\"time\":\"%s\",\"resourceId\":\"\"," OPERATION
+                  "\"time\":\"%s\",\"resourceId\":\"\",%s"
                   ",\"category\":\"AuditEvent\",\"resultType\":\"Success\","
                   "\"resultSignature\":\"OK\",\"resultDescription\":",
-                  time);
+                  time, operation);
     kl_buf_put_json(&members, text, strlen(text));
     kl_buf_puts(&members, ",\"identity\":{},\"properties\":{}");
     code = append(s->audit, &members, err);
     kl_buf_done(&members);
-    return code == KL_OK ? kl_model_note_put(s->model, KL_NOTE_SEALING, "", err) : code;
+    return code == KL_OK ? kl_model_note_put(s->model, note, "", err) : code;
+}
+
+enum kl_code kl_sealing_record(const struct kl_service *s, struct kl_err *err)
+{
+    enum kl_code code = record(s, KL_NOTE_SEALING, OPERATION, err);
+    return code == KL_OK ? record(s, KL_MARK_NOTE_ACCEPTED, ACCEPTED, err) : code;
 }

@@ -14,7 +14,8 @@
  * answers. Token calls. */
 enum kl_code kl_sealing_check(const struct kl_service *s, bool accept,
                               struct kl_err *err) KL_MUST_USE;
-/** Write what the audit log does not know of it yet, and wait for the disk. */
+/** Write what the audit log does not know of it yet, nor of what an operator accepted (mark.h), and
+ * wait for the disk. */
 enum kl_code kl_sealing_record(const struct kl_service *s, struct kl_err *err) KL_MUST_USE;
 
 #endif

@@ -21,11 +21,18 @@ def refused(site, *options):
     return r.stderr
 
 
+def recorded(site):
+    with open(site.config_value("audit", "path"), encoding="utf-8") as f:
+        return [r["resultDescription"] for r in map(json.loads, f) if r.get("operationName") == "LossAccepted"]
+
+
 def serves(site, option):
     """kluisd starts with the option, and without it the next time."""
+    check(not os.path.exists(site.config_value("audit", "path")) or not recorded(site), "nothing was accepted before")
     daemon = subprocess.Popen([KLUISD, "--config", site.env["KLUIS_CONFIG"], option], env={**os.environ, **site.env}, stderr=subprocess.DEVNULL)
     try:
         wait_until(site.ready, f"it serves with {option}")
+        check(recorded(site), "going on after a loss is a record of the audit log")
     finally:
         daemon.terminate()
         daemon.wait(timeout=kluis.PATIENCE)
