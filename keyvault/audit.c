@@ -66,6 +66,7 @@ static void put_identity(struct kl_buf *out, const struct kl_caller *caller)
         put_member(out, ",\"appid\":", caller->app_id);
         put_member(out, ",\"iss\":", caller->issuer != NULL ? caller->issuer : "");
         put_member(out, ",\"uti\":", caller->token_id);
+        put_member(out, ",\"method\":", caller->method != NULL ? caller->method : "");
         kl_buf_putc(out, '}');
     }
     kl_buf_putc(out, '}');

@@ -24,7 +24,7 @@ const struct kl_route kl_admin_routes[] = {
     /* vaults */
     CALLER("GET", "/kluis/v1/vaults", KL_RUN_READ, kl_op_vault_list, "VaultList",
            "Vaults where the caller has a policy; all for administrators"),
-    ADMIN("PUT", "/kluis/v1/vaults/{name}", kl_op_vault_create, "VaultCreate", "Make a vault"),
+    ADMIN("PUT", "/kluis/v1/vaults/{name}", kl_op_vault_create, "VaultPut", "Make a vault"),
     NAMED("GET", "/kluis/v1/vaults/{name}", KL_MAY_VAULT_GET, kl_op_vault_get, "VaultGet",
           "A vault"),
     NAMED("PATCH", "/kluis/v1/vaults/{name}", KL_MAY_VAULT_UPDATE, kl_op_vault_update, "VaultPatch",

@@ -230,10 +230,11 @@ static void issued(void *arg, const struct kl_issued *issued_token, const struct
 }
 
 /* The client is who it says it is: the audit record names it from here on. */
-static void set_caller(struct kl_op *op, const struct kl_principal *who)
+static void set_caller(struct kl_op *op, const struct kl_principal *who, enum kl_login how)
 {
     op->caller.authenticated = true;
     op->caller.who = *who;
+    op->caller.method = kl_issuer_login_word(how);
     memcpy(op->caller.app_id, who->client_id, sizeof op->caller.app_id);
 }
 
@@ -297,8 +298,9 @@ static void decide(struct grant *taken, const struct refusal *fault)
         refuse(op, fault);
         return;
     }
-    set_caller(op, &who);
-    if (kl_issuer_issue(op->service->authenticator, &who, g->audience, issued, g, &op->err) !=
+    enum kl_login how = g->fields[ASSERTION].value != NULL ? KL_LOGIN_ASSERTION : KL_LOGIN_SECRET;
+    set_caller(op, &who, how);
+    if (kl_issuer_issue(op->service->authenticator, &who, how, g->audience, issued, g, &op->err) !=
         KL_OK) {
         refuse(op, &no_token);
         return;

@@ -28,6 +28,7 @@ static enum kl_code check_client(struct kl_op *op, const struct kl_form_field *f
     if (code == KL_OK) {
         op->caller.authenticated = true;
         op->caller.who = who;
+        op->caller.method = kl_issuer_login_word(KL_LOGIN_SECRET);
     }
     return code == KL_OK || code == KL_THROTTLED
                ? code

@@ -68,6 +68,9 @@ static enum kl_code read_claims(struct kl_assertion *a, int64_t now, struct kl_e
         return invalid(err, "its times are not whole seconds");
     if (a->expires <= now || not_before > now + SKEW_S || issued > now + SKEW_S)
         return invalid(err, "it is not within its validity time");
+    const json_t *from = json_object_get(a->claims, "nbf");
+    from = from != NULL ? from : json_object_get(a->claims, "iat");
+    a->brief = from != NULL && a->expires - json_integer_value(from) <= KL_ASSERTION_BRIEF_S;
     if (a->expires > now + KL_ASSERTION_LIFE_MAX_S + SKEW_S)
         return invalid(err, "it is good for longer than an hour");
     return KL_OK;

@@ -7,7 +7,11 @@
 #include "keyvault/model/principal.h"
 
 #define KL_ASSERTION_LIFE_MAX_S 3600
-#define KL_ASSERTION_TYPE       "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+/* What MSAL gives its assertions. MSAL for node 5.6 (ClientAssertion.getJwt), and with it the Azure
+ * SDK's ClientCertificateCredential, sends one as often as it needs a token until it ends, as Entra
+ * ID allows. */
+#define KL_ASSERTION_BRIEF_S 600
+#define KL_ASSERTION_TYPE    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 struct kl_assertion {
     struct kl_jws jws;
@@ -17,6 +21,7 @@ struct kl_assertion {
     const char *audience;  /* borrowed from claims */
     const char *id;        /* jti; borrowed from claims */
     int64_t expires;       /* unix seconds */
+    bool brief;            /* made for at most KL_ASSERTION_BRIEF_S, as it says itself */
 };
 
 /** Take an assertion apart: "alg" RS256 or PS256; the certificate named by "x5t" or "x5t#S256";
@@ -42,9 +47,10 @@ struct kl_replays;
 /** NULL without memory. Bounded, thread safe. */
 struct kl_replays *kl_replays_new(void);
 void kl_replays_free(struct kl_replays *r);
-/** Take note of a verified assertion. KL_EXISTS: it was used before. KL_THROTTLED: too many are
+/** Take note of a verified assertion from `peer`, the client's address. KL_EXISTS: it was used
+ * before; a brief one may come again from where it came from first. KL_THROTTLED: too many are
  * remembered to remember one more; it must not be let through then. */
-enum kl_code kl_replays_note(struct kl_replays *r, const struct kl_assertion *a, int64_t now,
-                             struct kl_err *err) KL_MUST_USE;
+enum kl_code kl_replays_note(struct kl_replays *r, const struct kl_assertion *a, const char *peer,
+                             int64_t now, struct kl_err *err) KL_MUST_USE;
 
 #endif

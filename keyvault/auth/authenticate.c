@@ -1,5 +1,6 @@
 /* Bearer tokens: from a header value to a caller. */
 #include "base/clock.h"
+#include "keyvault/auth/issuer.h"
 #include "keyvault/auth/parts.h"
 
 #include <string.h>
@@ -82,13 +83,20 @@ static enum kl_code external_caller(const struct kl_authenticator *a,
     return add_groups(a, claims, c, err);
 }
 
+const char *kl_issuer_login_word(int how)
+{
+    return how == KL_LOGIN_SECRET ? "secret" : how == KL_LOGIN_ASSERTION ? "assertion" : "bearer";
+}
+
 static enum kl_code make_caller(const struct kl_authenticator *a,
                                 const struct kl_jwt_claims *claims, struct kl_caller *ret,
                                 struct kl_err *err)
 {
     struct kl_caller c = {.authenticated = true,
                           .issuer = claims->issuer->name,
-                          .method = "bearer",
+                          .method = claims->issuer->registered != NULL
+                                        ? "issuer"
+                                        : kl_issuer_login_word(claims->login),
                           .expires = claims->expires};
     memcpy(c.app_id, claims->app_id, sizeof c.app_id);
     memcpy(c.token_id, claims->token_id, sizeof claims->token_id);

@@ -88,10 +88,11 @@ struct kl_caller {
     struct kl_principal who; /* of an external issuer: only its ids, where it is not made known */
     char app_id[KL_UUID_LEN + 1]; /* appid / azp claim; "" when there is none */
     const char *issuer;           /* iss claim, borrowed for the service's life; NULL = none */
-    const char *method;           /* amr for the audit record: static text */
-    char token_id[40];            /* uti/jti for the audit record */
-    int64_t expires;              /* unix seconds */
-    unsigned group_count;         /* groups that are known here, sorted out at the login */
+    const char *method; /* for the audit record, static text: secret, assertion, certificate (TLS),
+                         * issuer (a token from outside), bearer (nobody said); NULL = none */
+    char token_id[40];  /* uti/jti for the audit record */
+    int64_t expires;    /* unix seconds */
+    unsigned group_count; /* groups that are known here, sorted out at the login */
     char groups[KL_CALLER_GROUPS_MAX][KL_UUID_LEN + 1];
 };
 

@@ -130,8 +130,8 @@ static bool is_for_us(const struct kl_authenticator *a, const struct kl_origin *
 }
 
 static enum kl_code check_opened(struct kl_authenticator *a, const struct kl_assertion *assertion,
-                                 const struct kl_origin *origin, struct kl_principal *ret,
-                                 struct kl_err *err)
+                                 const struct kl_origin *origin, const char *peer,
+                                 struct kl_principal *ret, struct kl_err *err)
 {
     struct kl_credential *list = NULL;
     size_t count = 0;
@@ -147,7 +147,7 @@ static enum kl_code check_opened(struct kl_authenticator *a, const struct kl_ass
         return code;
     code = kl_assertion_verify(assertion, list, count, now, err);
     kl_credential_list_free(list, count);
-    return code == KL_OK ? kl_replays_note(a->replays, assertion, now, err) : code;
+    return code == KL_OK ? kl_replays_note(a->replays, assertion, peer, now, err) : code;
 }
 
 enum kl_code kl_issuer_check_assertion(struct kl_authenticator *a, const char *client_id,
@@ -166,7 +166,7 @@ enum kl_code kl_issuer_check_assertion(struct kl_authenticator *a, const char *c
         code = kl_fail(err, KL_UNAUTHENTICATED, "client",
                        "AADSTS700027: client assertion: it is another client's");
     if (code == KL_OK)
-        code = check_opened(a, &assertion, origin, &who, err);
+        code = check_opened(a, &assertion, origin, peer, &who, err);
     if (code == KL_UNAUTHENTICATED)
         kl_failures_note(a->failures, assertion.client_id, peer, now_ms);
     kl_assertion_done(&assertion);
@@ -209,18 +209,18 @@ static void put_part(struct kl_buf *b, json_t *part)
 }
 
 static json_t *make_claims(const struct kl_authenticator *a, const struct kl_principal *who,
-                           const char *audience, int64_t now)
+                           enum kl_login how, const char *audience, int64_t now)
 {
     unsigned char random[16];
     struct kl_buf id = KL_BUF_INIT(64);
     kl_random(random, sizeof random);
     kl_b64url_put(&id, random, sizeof random);
-    json_t *claims =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "aud", audience,
-                  "iss", a->issuer, "iat", (json_int_t)now, "nbf", (json_int_t)now, "exp",
-                  (json_int_t)now + (json_int_t)a->lifetime_s, "tid", a->tenant, "oid",
-                  who->object_id, "sub", who->object_id, "appid", who->client_id, "ver", "1.0",
-                  "uti", kl_buf_text(&id), "jti", kl_buf_text(&id));
+    json_t *claims = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "aud", audience, "iss",
+        a->issuer, "iat", (json_int_t)now, "nbf", (json_int_t)now, "exp",
+        (json_int_t)now + (json_int_t)a->lifetime_s, "tid", a->tenant, "oid", who->object_id, "sub",
+        who->object_id, "appid", who->client_id, "ver", "1.0", "uti", kl_buf_text(&id), "jti",
+        kl_buf_text(&id), "appidacr", how == KL_LOGIN_SECRET ? "1" : "2");
     kl_buf_done(&id);
     return claims;
 }
@@ -256,7 +256,8 @@ static void signed_done(void *arg, struct kl_token_reply *reply)
 }
 
 static enum kl_code prepare(struct kl_authenticator *a, const struct kl_principal *who,
-                            const char *audience, struct issue *i, struct kl_err *err)
+                            enum kl_login how, const char *audience, struct issue *i,
+                            struct kl_err *err)
 {
     int64_t now = kl_clock_unix();
     i->text = KL_BUF_INIT(KL_JWS_MAX / 2);
@@ -264,13 +265,13 @@ static enum kl_code prepare(struct kl_authenticator *a, const struct kl_principa
     i->expires_in = a->lifetime_s - 1;
     put_part(&i->text, json_pack("{s:s, s:s, s:s}", "typ", "JWT", "alg", "RS256", "kid", a->kid));
     kl_buf_putc(&i->text, '.');
-    put_part(&i->text, make_claims(a, who, audience, now));
+    put_part(&i->text, make_claims(a, who, how, audience, now));
     return kl_buf_failed(&i->text) ? kl_fail(err, KL_NO_MEMORY, "issuer", "out of memory") : KL_OK;
 }
 
 enum kl_code kl_issuer_issue(struct kl_authenticator *a, const struct kl_principal *who,
-                             const char *audience, kl_issue_done *done, void *arg,
-                             struct kl_err *err)
+                             enum kl_login how, const char *audience, kl_issue_done *done,
+                             void *arg, struct kl_err *err)
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
     KL_AUTO(issue) i = calloc(1, sizeof *i);
@@ -278,7 +279,7 @@ enum kl_code kl_issuer_issue(struct kl_authenticator *a, const struct kl_princip
         return kl_fail(err, KL_NO_MEMORY, "issuer", "out of memory");
     i->done = done;
     i->arg = arg;
-    enum kl_code code = prepare(a, who, audience, i, err);
+    enum kl_code code = prepare(a, who, how, audience, i, err);
     if (code != KL_OK)
         return code;
     if (EVP_Digest(i->text.bytes, i->text.len, digest, NULL, a->sha256, NULL) != 1)

@@ -28,7 +28,8 @@ enum kl_code kl_issuer_check_client(struct kl_authenticator *a, const char *clie
 
 /** Check a client assertion (assertion.h); `client_id` is what the form says beside it, or "".
  * `origin` is where the request came in: the assertion must be for an endpoint there or on the
- * service's own. Each is good once: KL_EXISTS. KL_UNAUTHENTICATED, KL_THROTTLED. */
+ * service's own. Each is good once, or for ten minutes
+ * at one address (assertion.h): KL_EXISTS. KL_UNAUTHENTICATED, KL_THROTTLED. */
 enum kl_code kl_issuer_check_assertion(struct kl_authenticator *a, const char *client_id,
                                        const char *text, const struct kl_origin *origin,
                                        const char *peer, struct kl_principal *ret,
@@ -43,10 +44,16 @@ struct kl_issued {
  * err->code is KL_OK. */
 typedef void kl_issue_done(void *arg, const struct kl_issued *issued, const struct kl_err *err);
 
+/** How a client showed who it is: Entra ID's claim appidacr, by which audit records tell. */
+enum kl_login { KL_LOGIN_SECRET = 1, KL_LOGIN_ASSERTION = 2 };
+
+/** Its word in an audit record; "bearer" for what is none of them. */
+const char *kl_issuer_login_word(int how);
+
 /** Make an access token for a principal and an audience. Never blocks. Not KL_OK = `done` will not
  * come: KL_TOKEN_…, KL_NO_MEMORY. */
 enum kl_code kl_issuer_issue(struct kl_authenticator *a, const struct kl_principal *who,
-                             const char *audience, kl_issue_done *done, void *arg,
-                             struct kl_err *err) KL_MUST_USE;
+                             enum kl_login how, const char *audience, kl_issue_done *done,
+                             void *arg, struct kl_err *err) KL_MUST_USE;
 
 #endif

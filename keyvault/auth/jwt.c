@@ -120,6 +120,8 @@ static enum kl_code check_own_identity(const json_t *claims, struct kl_jwt_claim
         return invalid(err, "its appid is not a client id");
     memcpy(ret->object_id, oid, sizeof ret->object_id);
     memcpy(ret->app_id, app, sizeof ret->app_id);
+    const char *acr = text_claim(claims, "appidacr");
+    ret->login = acr != NULL && strlen(acr) == 1 ? acr[0] - '0' : 0;
     return KL_OK;
 }
 

@@ -41,6 +41,7 @@ struct kl_jwt_claims {
     char object_id[KL_UUID_LEN + 1];    /* oid */
     char app_id[KL_UUID_LEN + 1];       /* appid or azp; "" when an external issuer says none */
     char token_id[KL_JWT_ID_MAX + 1];   /* uti or jti, "" when absent */
+    int login;                          /* appidacr of our own tokens, 0 when absent */
     int64_t not_before, expires;        /* unix seconds; 0 = no nbf */
     size_t group_count;                 /* of external issuers */
     char groups[KL_JWT_GROUPS_MAX][KL_UUID_LEN + 1];

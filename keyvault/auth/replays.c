@@ -8,7 +8,7 @@
 #define WAYS 8
 
 struct entry {
-    uint8_t key[16];
+    uint8_t key[16], peer[16];
     int64_t expires; /* unix seconds; 0 = empty */
 };
 
@@ -32,45 +32,56 @@ void kl_replays_free(struct kl_replays *r)
     free(r);
 }
 
-/* By client and jti, as RFC 7523 section 3 says. */
-static bool make_key(const struct kl_assertion *a, uint8_t ret[static EVP_MAX_MD_SIZE])
+/* Two texts, the first with its NUL. */
+static bool hash(const char *a, const char *b, uint8_t ret[static EVP_MAX_MD_SIZE])
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool ok = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-              EVP_DigestUpdate(ctx, a->client_id, strlen(a->client_id) + 1) == 1 &&
-              EVP_DigestUpdate(ctx, a->id, strlen(a->id)) == 1 &&
-              EVP_DigestFinal_ex(ctx, ret, NULL) == 1;
+              EVP_DigestUpdate(ctx, a, strlen(a) + 1) == 1 &&
+              EVP_DigestUpdate(ctx, b, strlen(b)) == 1 && EVP_DigestFinal_ex(ctx, ret, NULL) == 1;
     EVP_MD_CTX_free(ctx);
     return ok;
 }
 
-static enum kl_code note_locked(struct entry *set, const uint8_t *key, int64_t expires, int64_t now,
+static enum kl_code seen_before(const struct entry *e, const struct entry *use, bool brief,
+                                struct kl_err *err)
+{
+    if (brief && memcmp(e->peer, use->peer, sizeof use->peer) == 0)
+        return KL_OK;
+    return kl_fail(err, KL_EXISTS, "assertion",
+                   "AADSTS700030: this client assertion was used before (from one address only, "
+                   "one that is good for ten minutes at most may be used again)");
+}
+
+static enum kl_code note_locked(struct entry *set, const struct entry *use, bool brief, int64_t now,
                                 struct kl_err *err)
 {
     struct entry *room = NULL;
     for (size_t i = 0; i < WAYS; i++) {
         if (set[i].expires <= now)
             room = &set[i];
-        else if (memcmp(set[i].key, key, sizeof set[i].key) == 0)
-            return kl_fail(err, KL_EXISTS, "assertion",
-                           "AADSTS700030: this client assertion was used before");
+        else if (memcmp(set[i].key, use->key, sizeof use->key) == 0)
+            return seen_before(&set[i], use, brief, err);
     }
     if (room == NULL)
         return kl_fail(err, KL_THROTTLED, "assertion", "too many client assertions at once");
-    memcpy(room->key, key, sizeof room->key);
-    room->expires = expires;
+    *room = *use;
     return KL_OK;
 }
 
-enum kl_code kl_replays_note(struct kl_replays *r, const struct kl_assertion *a, int64_t now,
-                             struct kl_err *err)
+enum kl_code kl_replays_note(struct kl_replays *r, const struct kl_assertion *a, const char *peer,
+                             int64_t now, struct kl_err *err)
 {
-    uint8_t key[EVP_MAX_MD_SIZE];
-    if (!make_key(a, key))
+    uint8_t key[EVP_MAX_MD_SIZE], from[EVP_MAX_MD_SIZE];
+    struct entry use = {.expires = a->expires};
+    /* by client and jti, as RFC 7523 section 3 says */
+    if (!hash(a->client_id, a->id, key) || !hash("peer", peer, from))
         return kl_fail_ossl(err, "EVP_Digest", "cannot hash an assertion");
+    memcpy(use.key, key, sizeof use.key);
+    memcpy(use.peer, from, sizeof use.peer);
     (void)pthread_mutex_lock(&r->lock);
     enum kl_code code =
-        note_locked(r->sets[(key[16] | key[17] << 8) % SETS], key, a->expires, now, err);
+        note_locked(r->sets[(key[16] | key[17] << 8) % SETS], &use, a->brief, now, err);
     (void)pthread_mutex_unlock(&r->lock);
     return code;
 }

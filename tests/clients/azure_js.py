@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Runs the azure_….mjs: installs the pinned packages into WORK (once for each lock file) and gives each script a site."""
 import filecmp
+import json
 import os
 import shutil
 import subprocess
@@ -34,11 +35,11 @@ def node():
     return ["node", "--experimental-global-webcrypto"] if old else ["node"]
 
 
-def run(site, script):
+def run(site, script, **more):
     work = os.environ["KLUIS_CLIENTS_DIR"]
     install(work)
     r = subprocess.run([*node(), script], cwd=work, check=False, timeout=480,
-                       env={**os.environ, **site.env, "NODE_EXTRA_CA_CERTS": site.env["KLUIS_CA"]})
+                       env={**os.environ, **site.env, "NODE_EXTRA_CA_CERTS": site.env["KLUIS_CA"], **more})
     check_equal(r.returncode, 0, f"the exit code of {script}")
 
 
@@ -48,6 +49,21 @@ def test_azure_keys(site):
 
 def test_azure_secrets(site):
     run(site, "azure_secrets.mjs")
+
+
+def test_azure_certificate(site):
+    key, pem = os.path.join(site.dir, "signer.key"), os.path.join(site.dir, "signer.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", pem, "-subj", "/CN=signer", "-days", "30"],
+                   check=True, capture_output=True)
+    who = site.json("principal", "create", "--name", "signer", "--secret-file", os.path.join(site.dir, "signer-secret"))
+    site.run("principal", "credential", "add", "--principal", "signer", "--certificate", pem)
+    site.run("policy", "set", "--vault-name", "demo", "--principal", "signer", "--key-permissions", "get", "create")
+    with open(key, encoding="utf-8") as f, open(pem, "a", encoding="utf-8") as out:
+        out.write(f.read())
+    run(site, "azure_certificate.mjs", KLUIS_SIGNER_ID=who["clientId"], KLUIS_SIGNER_PEM=pem)
+    with open(os.path.join(site.dir, "audit.log"), encoding="utf-8") as f:
+        check_equal({r["identity"]["claim"].get("method") for r in map(json.loads, f) if who["clientId"] in str(r.get("identity"))},
+                    {"assertion"}, "how the caller logged in, in the records")
 
 
 kluis.main(globals())

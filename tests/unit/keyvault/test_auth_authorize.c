@@ -34,7 +34,9 @@ static void keep(void *arg, const struct kl_issued *issued, const struct kl_err 
 /* Authorization value with a fresh token of the service for a principal. */
 static void bearer(const char *name, const char *audience, char out[static 4096])
 {
-    assert_int_equal(kl_issuer_issue(a, auth_principal(name), audience, keep, out, NULL), KL_OK);
+    assert_int_equal(
+        kl_issuer_issue(a, auth_principal(name), KL_LOGIN_SECRET, audience, keep, out, NULL),
+        KL_OK);
 }
 
 static void test_auth_authorize__own_token(void **state)

@@ -156,8 +156,9 @@ static void test_auth_issuer__token(void **state)
 {
     (void)state;
     struct outcome o = {0};
-    assert_int_equal(
-        kl_issuer_issue(a, auth_principal("a"), "https://vault.azure.net", keep, &o, NULL), KL_OK);
+    assert_int_equal(kl_issuer_issue(a, auth_principal("a"), KL_LOGIN_SECRET,
+                                     "https://vault.azure.net", keep, &o, NULL),
+                     KL_OK);
     assert_int_equal(o.calls, 1);
     assert_int_equal(o.code, KL_OK);
     assert_int_equal(o.expires_in, 3599);
@@ -196,11 +197,12 @@ static void test_auth_issuer__token_away(void **state)
     (void)state;
     struct outcome o = {0};
     auth_signing_fails(KL_TOKEN_UNAVAILABLE, KL_OK);
-    assert_int_equal(kl_issuer_issue(a, auth_principal("a"), "x", keep, &o, NULL),
+    assert_int_equal(kl_issuer_issue(a, auth_principal("a"), KL_LOGIN_SECRET, "x", keep, &o, NULL),
                      KL_TOKEN_UNAVAILABLE);
     assert_int_equal(o.calls, 0);
     auth_signing_fails(KL_OK, KL_TOKEN_KEY_MISSING);
-    assert_int_equal(kl_issuer_issue(a, auth_principal("a"), "x", keep, &o, NULL), KL_OK);
+    assert_int_equal(kl_issuer_issue(a, auth_principal("a"), KL_LOGIN_SECRET, "x", keep, &o, NULL),
+                     KL_OK);
     assert_int_equal(o.calls, 1);
     assert_int_equal(o.code, KL_TOKEN_KEY_MISSING);
 }
