@@ -46,7 +46,7 @@ void kl_op_deleted_list(struct kl_op *op)
 
 void kl_op_key_versions(struct kl_op *op)
 {
-    struct kl_listing l;
+    struct kl_listing l = {.with = NULL};
     struct kl_key_page page;
     (void)snprintf(l.kind, sizeof l.kind, "versions/%s", op->name);
     (void)snprintf(l.path, sizeof l.path, "/keys/%s/versions", op->name);

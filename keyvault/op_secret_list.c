@@ -50,7 +50,7 @@ void kl_op_deleted_secret_list(struct kl_op *op)
 
 void kl_op_secret_versions(struct kl_op *op)
 {
-    struct kl_listing l;
+    struct kl_listing l = {.with = NULL};
     struct kl_vault_secret_page page;
     (void)snprintf(l.kind, sizeof l.kind, "secretversions/%s", op->name);
     (void)snprintf(l.path, sizeof l.path, "/secrets/%s/versions", op->name);

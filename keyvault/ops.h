@@ -26,6 +26,17 @@ kl_op_handler kl_op_secret_set, kl_op_secret_get, kl_op_secret_update, kl_op_sec
     kl_op_secret_restore, kl_op_secret_delete, kl_op_deleted_secret_get,
     kl_op_deleted_secret_recover, kl_op_deleted_secret_purge, kl_op_secret_list,
     kl_op_secret_versions, kl_op_deleted_secret_list;
+/* op_certificates.c */
+kl_op_handler kl_op_certificate_create, kl_op_certificate_import, kl_op_certificate_get,
+    kl_op_certificate_update, kl_op_certificate_policy_get, kl_op_certificate_policy_update,
+    kl_op_certificate_delete, kl_op_deleted_certificate_get, kl_op_deleted_certificate_recover,
+    kl_op_deleted_certificate_purge, kl_op_certificate_backup, kl_op_certificate_restore;
+/* op_pending.c */
+kl_op_handler kl_op_pending_get, kl_op_pending_cancel, kl_op_pending_delete, kl_op_pending_merge;
+/* op_certificate_list.c */
+kl_op_handler kl_op_certificate_list, kl_op_certificate_versions, kl_op_deleted_certificate_list,
+    kl_op_issuer_list, kl_op_issuer_get, kl_op_issuer_put, kl_op_issuer_update, kl_op_issuer_delete,
+    kl_op_contacts_get, kl_op_contacts_put, kl_op_contacts_delete;
 /* op_health.c */
 kl_op_handler kl_op_healthz, kl_op_readyz, kl_op_metrics;
 
@@ -38,6 +49,11 @@ const char *kl_health_circuit(enum kl_circuit circuit);
 void kl_op_reply_buf(struct kl_op *op, int status, struct kl_buf *json);
 /** End with the KeyBundle of op->key. */
 void kl_op_reply_bundle(struct kl_op *op);
+struct kl_vault_secret;
+/** End with a CertificateBundle; takes what the certificate holds. `whole`: with its policy. */
+void kl_op_reply_certificate(struct kl_op *op, int status, struct kl_vault_secret *c, bool whole);
+/** End with 202, JSON in a buffer, and where its progress is to be asked for. */
+void kl_op_reply_accepted_buf(struct kl_op *op, const char *location, struct kl_buf *json);
 /** End with op->err, which holds `code`, unless that is KL_OK. True = go on. */
 bool kl_op_ok(struct kl_op *op, enum kl_code code);
 /** The backup in the body's member "value"; malloc'd. KL_BAD_INPUT, KL_BACKUP_MALFORMED. */

@@ -46,6 +46,8 @@ void kl_page_end(struct kl_buf *out, const struct kl_op *op, const struct kl_lis
     kl_wire_put_skiptoken(out, l->kind, next);
     if (l->max_text[0] != 0)
         kl_buf_printf(out, "&maxresults=%zu", l->limit);
+    if (l->with != NULL)
+        kl_buf_printf(out, "&%s", l->with);
     kl_buf_puts(out, "\"}");
 }
 

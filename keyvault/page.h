@@ -8,6 +8,7 @@ struct kl_listing {
     char kind[KL_OP_SEGMENT_MAX + 32]; /* binds a page token to its listing */
     char path[KL_OP_SEGMENT_MAX + 32]; /* of the listing, in identifiers */
     char after[KL_NAME_MAX + KL_VERSION_LEN + 8];
+    const char *with;  /* a further parameter to be repeated, "name=value", or NULL */
     char max_text[16]; /* maxresults as sent, "" when not */
     size_t limit;
 };

@@ -143,6 +143,8 @@ static void put_bundle_members(struct kl_buf *out, const struct kl_origin *origi
     kl_buf_putc(out, ',');
     put_attributes(out, vault, key);
     put_tags(out, key);
+    if (key->managed)
+        kl_buf_puts(out, ",\"managed\":true");
     put_extras(out, key);
 }
 
@@ -183,6 +185,8 @@ static void put_item_members(struct kl_buf *out, const struct kl_origin *origin,
     kl_buf_puts(out, "\",");
     put_attributes(out, vault, key);
     put_tags(out, key);
+    if (key->managed)
+        kl_buf_puts(out, ",\"managed\":true");
 }
 
 void kl_wire_put_item(struct kl_buf *out, const struct kl_origin *origin,

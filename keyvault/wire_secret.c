@@ -29,6 +29,11 @@ static void put_members(struct kl_buf *out, const struct kl_origin *origin,
         kl_buf_puts(out, ",\"tags\":");
         kl_buf_puts(out, s->tags_json);
     }
+    if (s->key_version[0] != 0) {
+        kl_buf_puts(out, ",\"kid\":\"");
+        kl_wire_put_id(out, origin, "keys", s->name, s->key_version);
+        kl_buf_putc(out, '"');
+    }
     if (s->managed)
         kl_buf_puts(out, ",\"managed\":true");
 }

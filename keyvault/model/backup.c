@@ -44,7 +44,7 @@ static enum kl_code count_versions(struct kl_store_session *t, int64_t object, s
 
 /* All versions, from one state of the store. */
 static enum kl_code read_copy(struct kl_model *m, struct kl_vault *v, const char *name,
-                              struct copy *c, struct kl_err *err)
+                              bool managed, struct copy *c, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
     struct kl_object_row object = {0};
@@ -55,6 +55,8 @@ static enum kl_code read_copy(struct kl_model *m, struct kl_vault *v, const char
         code = kl_object_read(t, v->id, KL_KIND_KEY, name, &object, err);
     if (code == KL_NOT_FOUND || (code == KL_OK && object.state != KL_LIFE_ACTIVE))
         return kl_key_missing(err, name);
+    if (code == KL_OK && object.managed != 0 && !managed)
+        return kl_object_managed(KL_KIND_KEY, name, err);
     if (code == KL_OK)
         code = count_versions(t, object.id, err);
     if (code == KL_OK)
@@ -124,8 +126,8 @@ static enum kl_code put_blob(struct kl_buf *out, struct kl_token *token, const s
     return code == KL_OK ? kl_backup_finish(out, token, ret_domain, err) : code;
 }
 
-enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *name,
-                           struct kl_buf *ret, struct kl_err *err)
+static enum kl_code back_up(struct kl_model *m, struct kl_vault *v, const char *name, bool managed,
+                            struct kl_buf *ret, struct kl_err *err)
 {
     struct kl_token *token;
     struct kl_seal_domain domain;
@@ -133,7 +135,7 @@ enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *n
     struct copy *c = calloc(1, sizeof *c);
     if (c == NULL)
         return kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for a backup");
-    enum kl_code code = read_copy(m, v, name, c, err);
+    enum kl_code code = read_copy(m, v, name, managed, c, err);
     if (code == KL_OK && c->count == 0)
         code = kl_key_missing(err, name);
     if (code == KL_OK)
@@ -151,6 +153,18 @@ enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *n
     kl_buf_done(&blob);
     copy_done(c);
     return code;
+}
+
+enum kl_code kl_key_backup(struct kl_model *m, struct kl_vault *v, const char *name,
+                           struct kl_buf *ret, struct kl_err *err)
+{
+    return back_up(m, v, name, false, ret, err);
+}
+
+enum kl_code kl_key_backup_managed(struct kl_model *m, struct kl_vault *v, const char *name,
+                                   struct kl_buf *ret, struct kl_err *err)
+{
+    return back_up(m, v, name, true, ret, err);
 }
 
 /* --- restore --- */
@@ -263,11 +277,21 @@ static enum kl_code restore_rows(struct kl_birth *birth, const struct kl_backup 
 enum kl_code kl_key_restore(struct kl_model *m, struct kl_vault *v, const void *blob, size_t n,
                             struct kl_key_version **ret, struct kl_err *err)
 {
+    const struct kl_birth plain = {.managed = false};
+    return kl_key_restore_managed(m, v, blob, n, NULL, &plain, ret, err);
+}
+
+enum kl_code kl_key_restore_managed(struct kl_model *m, struct kl_vault *v, const void *blob,
+                                    size_t n, const char *name, const struct kl_birth *like,
+                                    struct kl_key_version **ret, struct kl_err *err)
+{
     struct kl_token *token;
     struct kl_seal_domain domain;
     struct kl_backup b = {.versions = NULL};
     enum kl_code code = kl_backup_open(m, v, blob, n, &b, &domain, &token, err);
     struct kl_version_row *rows = code == KL_OK ? calloc(b.count, sizeof *rows) : NULL;
+    if (code == KL_OK && name != NULL && strcmp(name, b.name) != 0)
+        code = kl_fail(err, KL_BACKUP_MALFORMED, "backup", "the key has another name");
     if (code == KL_OK && rows == NULL)
         code = kl_fail(err, KL_NO_MEMORY, "calloc", "no memory for a restore");
     if (code == KL_OK) {
@@ -278,6 +302,9 @@ enum kl_code kl_key_restore(struct kl_model *m, struct kl_vault *v, const void *
                                  .vouching = v->token_name,
                                  .rows = rows,
                                  .count = b.count,
+                                 .managed = like->managed,
+                                 .also = like->also,
+                                 .also_arg = like->also_arg,
                                  .name_must_be_free = true};
         code = restore_rows(&birth, &b, v->name, ret, err);
         if (code == KL_OK)

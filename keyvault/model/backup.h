@@ -36,4 +36,14 @@ enum kl_code kl_backup_note(struct kl_model *m, const struct kl_vault *v, int64_
                             const uint8_t seal[static KL_BACKUP_MAC_LEN],
                             struct kl_err *err) KL_MUST_USE;
 
+struct kl_birth;
+/** kl_key_backup of a key behind a certificate, for the backup of that. */
+enum kl_code kl_key_backup_managed(struct kl_model *m, struct kl_vault *v, const char *name,
+                                   struct kl_buf *ret, struct kl_err *err) KL_MUST_USE;
+/** kl_key_restore of such a key, which must have this name; `like` has managed, also and also_arg
+ * set, nothing else. */
+enum kl_code kl_key_restore_managed(struct kl_model *m, struct kl_vault *v, const void *blob,
+                                    size_t n, const char *name, const struct kl_birth *like,
+                                    struct kl_key_version **ret, struct kl_err *err) KL_MUST_USE;
+
 #endif

@@ -22,8 +22,8 @@ struct kl_birth {
     bool managed;           /* behind a certificate: only of its own kind may be there before */
     int64_t replaces;       /* seq that must be the newest still, by a policy's rotation; 0 = any */
     bool name_must_be_free; /* else a new version of an existing key is fine */
-    /* further rows for the commit that makes the versions ready; the protector is the vault's. May be
-     * NULL */
+    /* further rows for the commit that makes the versions ready; the protector is the vault's. May
+     * be NULL */
     enum kl_code (*also)(void *arg, struct kl_store_session *t, const struct kl_protector *p,
                          struct kl_err *err);
     void *also_arg;

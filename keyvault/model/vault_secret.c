@@ -335,7 +335,7 @@ static enum kl_code write_edit(struct kl_model *m, const struct kl_vault *v, con
     enum kl_code code = kl_store_begin(m->store, true, &t, err);
     if (code == KL_OK)
         code = kl_vault_secret_object(t, v->id, e->kind, name, &object, err);
-    if (code == KL_OK && object.managed != 0)
+    if (code == KL_OK && object.managed != 0 && !e->patch->managed)
         code = kl_object_managed(e->kind, name, err);
     if (code == KL_OK)
         code = read_edit(t, v, name, version, e, err);

@@ -55,6 +55,7 @@ struct kl_vault_secret_patch {
     const int64_t *nbf, *exp; /* NULL = unchanged */
     const char *content_type; /* NULL = unchanged, "" = none */
     const char *tags_json;    /* NULL = unchanged, "{}" = none */
+    bool managed; /* it is the certificate that changes: else KL_MANAGED for one behind it */
 };
 /** Change one version, `version` NULL or "" = newest. KL_SECRET_NOT_FOUND, KL_CORRUPT. */
 enum kl_code kl_vault_secret_update(struct kl_model *m, struct kl_vault *v, const char *name,

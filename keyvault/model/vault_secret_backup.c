@@ -7,32 +7,13 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-#define FORMAT      1
-#define LENGTH_AT   12
-#define HEAD_LEN    16 /* magic, format, zero, length */
-#define SALT_LEN    32
 #define MIN_VERSION 64 /* bytes that any version takes at least */
 #define BLOB_MAX    ((size_t)20 << 20)
 
-static const char magic[8] = {'K', 'L', 'U', 'I', 'S', 'S', 'E', 'C'};
-static const char key_label[] = "kluis secret backup 1";
+static const struct kl_sealed_copy secret_copy = {
+    {'K', 'L', 'U', 'I', 'S', 'S', 'E', 'C'}, "kluis secret backup 1", "secret backup"};
 
 enum flag { FLAG_ENABLED = 1, FLAG_NBF = 2, FLAG_EXP = 4, FLAG_ALL = 7 };
-
-/* The key of one blob: the domain's MAC of its salt. */
-static enum kl_code blob_key(struct kl_token *token, const struct kl_seal_domain *domain,
-                             const uint8_t salt[static SALT_LEN],
-                             uint8_t ret[static KL_SEALED_KEY_LEN], struct kl_err *err)
-{
-    _Static_assert(KL_DOMAIN_SEAL_LEN == KL_SEALED_KEY_LEN, "a seal is a key");
-    return kl_domain_seal(token, domain, key_label, salt, SALT_LEN, ret, err);
-}
-
-/* What the content is bound to beside its key. */
-static struct kl_sealed_place blob_place(void)
-{
-    return (struct kl_sealed_place){"", "secret backup", "", ""};
-}
 
 /* --- the content --- */
 
@@ -164,35 +145,6 @@ static enum kl_code read_all(struct copying *c, const char *name, struct kl_err 
     return code;
 }
 
-static enum kl_code put_blob(struct kl_buf *out, struct kl_token *token, struct kl_secret *content,
-                             struct kl_seal_domain *ret_domain, struct kl_err *err)
-{
-    struct kl_seal_domain domain;
-    uint8_t salt[SALT_LEN], key[KL_SEALED_KEY_LEN], head[HEAD_LEN] = {0};
-    const struct kl_sealed_place place = blob_place();
-    size_t total =
-        HEAD_LEN + KL_BACKUP_DOMAIN_LEN + SALT_LEN + KL_SEALED_OVERHEAD + kl_secret_len(content);
-    enum kl_code code = kl_domain_current(token, &domain, err);
-    kl_random(salt, sizeof salt);
-    if (code == KL_OK)
-        code = blob_key(token, &domain, salt, key, err);
-    if (code != KL_OK)
-        return code;
-    memcpy(head, magic, sizeof magic);
-    head[sizeof magic + 1] = FORMAT;
-    for (size_t i = 0; i < 4; i++)
-        head[LENGTH_AT + i] = (uint8_t)(total >> (24 - 8 * i));
-    kl_buf_put(out, head, sizeof head);
-    kl_buf_put(out, domain.name, sizeof domain.name);
-    kl_buf_put(out, salt, sizeof salt);
-    code = kl_sealed_put(key, &place, kl_secret_bytes(content), kl_secret_len(content), out, err);
-    kl_wipe(key, sizeof key);
-    if (code == KL_OK && kl_buf_failed(out))
-        code = kl_fail(err, KL_TOO_BIG, "backup", "the backup is too big");
-    *ret_domain = domain;
-    return code;
-}
-
 enum kl_code kl_vault_secret_backup(struct kl_model *m, struct kl_vault *v, const char *name,
                                     struct kl_buf *ret, struct kl_err *err)
 {
@@ -216,7 +168,7 @@ enum kl_code kl_vault_secret_backup(struct kl_model *m, struct kl_vault *v, cons
         code = kl_model_token_named(m, v->token_name, &token, err);
     struct kl_seal_domain domain;
     if (code == KL_OK)
-        code = put_blob(ret, token, content, &domain, err);
+        code = kl_sealed_copy_put(&secret_copy, token, content, ret, &domain, err);
     return code == KL_OK ? kl_backup_note(m, v, KL_KIND_SECRET, name, &domain,
                                           (uint8_t *)ret->bytes + ret->len - KL_BACKUP_MAC_LEN, err)
                          : code;
@@ -228,31 +180,6 @@ static enum kl_code malformed(struct kl_err *err)
 {
     return kl_fail(err, KL_BACKUP_MALFORMED, "backup",
                    "Backup blob contains invalid or corrupt version.");
-}
-
-static enum kl_code open_blob(struct kl_token *token, const void *blob, size_t n,
-                              struct kl_secret **ret, struct kl_err *err)
-{
-    struct kl_cursor c = {.at = blob, .end = (const uint8_t *)blob + n, .bad = n > BLOB_MAX};
-    const struct kl_sealed_place place = blob_place();
-    struct kl_seal_domain domain;
-    uint8_t key[KL_SEALED_KEY_LEN];
-    const uint8_t *m = kl_cursor_get(&c, sizeof magic);
-    if (m == NULL || memcmp(m, magic, sizeof magic) != 0 || kl_cursor_int(&c, 2) != FORMAT ||
-        kl_cursor_int(&c, 2) != 0 || kl_cursor_int(&c, 4) != n)
-        return malformed(err);
-    const uint8_t *name = kl_cursor_get(&c, KL_BACKUP_DOMAIN_LEN);
-    const uint8_t *salt = kl_cursor_get(&c, SALT_LEN);
-    if (name == NULL || salt == NULL)
-        return malformed(err);
-    enum kl_code code = kl_domain_named(token, name, &domain, err);
-    if (code == KL_OK)
-        code = blob_key(token, &domain, salt, key, err);
-    if (code != KL_OK)
-        return code;
-    code = kl_sealed_get(key, &place, c.at, (size_t)(c.end - c.at), ret, err);
-    kl_wipe(key, sizeof key);
-    return code == KL_CORRUPT ? malformed(err) : code;
 }
 
 struct restored {
@@ -365,7 +292,7 @@ enum kl_code kl_vault_secret_restore(struct kl_model *m, struct kl_vault *v, con
     struct restored r = {.count = 0};
     enum kl_code code = kl_model_token_named(m, v->token_name, &token, err);
     if (code == KL_OK)
-        code = open_blob(token, blob, n, &content, err);
+        code = kl_sealed_copy_open(&secret_copy, token, blob, n, &content, err);
     if (code == KL_OK)
         code = decode(content, &r, err);
     if (code == KL_OK)

@@ -2,6 +2,7 @@
 #ifndef KL_KEYVAULT_MODEL_VAULT_SECRET_INSIDE_H
 #define KL_KEYVAULT_MODEL_VAULT_SECRET_INSIDE_H
 
+#include "keyvault/model/domain.h"
 #include "keyvault/model/inside.h"
 #include "keyvault/model/sealed.h"
 #include "keyvault/model/vault_secret.h"
@@ -64,5 +65,21 @@ enum kl_code kl_vault_secret_place(struct kl_vault_secret_birth *b, struct kl_st
                                    const struct kl_protector *p, bool *ret_free,
                                    struct kl_err *err) KL_MUST_USE;
 enum kl_code kl_vault_secret_bear(struct kl_vault_secret_birth *b, struct kl_err *err) KL_MUST_USE;
+
+/* Sealed copies: whatever a backup holds, under a key that the token's domain key gives. */
+
+struct kl_sealed_copy {
+    char magic[8];
+    const char *label; /* of the MAC that is its key */
+    const char *what;  /* in the associated data */
+};
+/** Append a sealed copy of the content, under the token's current domain key. */
+enum kl_code kl_sealed_copy_put(const struct kl_sealed_copy *kind, struct kl_token *token,
+                                struct kl_secret *content, struct kl_buf *out,
+                                struct kl_seal_domain *ret_domain, struct kl_err *err) KL_MUST_USE;
+/** KL_BACKUP_MALFORMED, KL_BACKUP_DOMAIN, KL_TOKEN_*. */
+enum kl_code kl_sealed_copy_open(const struct kl_sealed_copy *kind, struct kl_token *token,
+                                 const void *blob, size_t n, struct kl_secret **ret,
+                                 struct kl_err *err) KL_MUST_USE;
 
 #endif

@@ -42,6 +42,27 @@ static enum kl_code add_newest(struct kl_store_session *t, const struct kl_objec
                          &g, err);
 }
 
+/* What an object without a version has. */
+static void bare(const struct kl_object_row *object, struct kl_vault_secret *ret)
+{
+    *ret = (struct kl_vault_secret){.deleted_at = object->deleted_at,
+                                    .purge_at = object->purge_at,
+                                    .created = object->created,
+                                    .updated = object->created};
+    memcpy(ret->name, object->name, sizeof ret->name);
+}
+
+/* A certificate may have no version yet. */
+static enum kl_code add_object(struct kl_store_session *t, const struct kl_object_row *object,
+                               struct kl_vault_secret_page *page, struct kl_err *err)
+{
+    size_t before = page->count;
+    enum kl_code code = add_newest(t, object, page, err);
+    if (code == KL_OK && page->count == before && object->kind == KL_KIND_CERTIFICATE)
+        bare(object, &page->items[page->count++]);
+    return code;
+}
+
 enum kl_code kl_vault_item_list(struct kl_model *m, struct kl_vault *v, enum kl_kind kind,
                                 enum kl_object_state state, const char *after, size_t limit,
                                 struct kl_vault_secret_page *ret, struct kl_err *err)
@@ -56,7 +77,7 @@ enum kl_code kl_vault_item_list(struct kl_model *m, struct kl_vault *v, enum kl_
     if (code == KL_OK)
         code = kl_page_objects(t, v->id, kind, state, after, limit, objects, &count, err);
     for (size_t i = 0; i < count && i < limit && code == KL_OK; i++)
-        code = add_newest(t, &objects[i], ret, err);
+        code = add_object(t, &objects[i], ret, err);
     if (code != KL_OK)
         kl_vault_secret_page_done(ret);
     else if (count > limit)
@@ -135,11 +156,7 @@ static enum kl_code settle(enum kl_code code, struct seen *s, struct kl_vault_se
         *ret = s->newest.items[0];
         return KL_OK;
     }
-    *ret = (struct kl_vault_secret){.deleted_at = s->object.deleted_at,
-                                    .purge_at = s->object.purge_at,
-                                    .created = s->object.created,
-                                    .updated = s->object.created};
-    memcpy(ret->name, s->object.name, sizeof ret->name);
+    bare(&s->object, ret);
     return KL_OK;
 }
 
