@@ -22,7 +22,7 @@ static enum kl_code read_words(const json_t *permissions, struct kl_policy *ret,
         return kl_fail(err, KL_BAD_INPUT, "policy", "permissions must be an object");
     if (json_object_get(permissions, kl_permission_kind_word(KL_PERM_VAULT)) != NULL)
         return kl_fail(err, KL_BAD_INPUT, "policy",
-                       "permissions has no member 'vault' in this API; use 'kluis vault policy'");
+                       "permissions has no member 'vault' in this API; use 'kluis policy set'");
     KL_AUTO(json) words = json_copy((json_t *)(uintptr_t)permissions);
     if (words == NULL)
         return kl_fail(err, KL_NO_MEMORY, "policy", "out of memory");

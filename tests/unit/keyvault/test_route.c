@@ -31,7 +31,8 @@ static void test_keyvault_route__every_row_is_sane(void **state)
     assert_true(kl_routes_count() > 20);
     for (size_t i = 0; i < kl_routes_count(); i++) {
         const struct kl_route *r = kl_routes_at(i);
-        bool asks = r->scope == KL_SCOPE_HOST || r->scope == KL_SCOPE_NAMED;
+        bool asks = r->scope == KL_SCOPE_HOST || r->scope == KL_SCOPE_NAMED ||
+                    r->scope == KL_SCOPE_NAMED_OR_NEW;
         assert_non_null(r->handler);
         assert_true(r->summary != NULL && strlen(r->summary) > 4);
         assert_true(r->path[0] == '/');
@@ -42,7 +43,9 @@ static void test_keyvault_route__every_row_is_sane(void **state)
         assert_true(r->audit == NULL || starts_upper_word(r->audit));
         if (r->scope == KL_SCOPE_HOST)
             assert_int_equal(kl_permission_kind_of(r->permission),
-                             strstr(r->path, "secrets") != NULL ? KL_PERM_SECRETS : KL_PERM_KEYS);
+                             strstr(r->path, "certificates") != NULL ? KL_PERM_CERTIFICATES
+                             : strstr(r->path, "secrets") != NULL    ? KL_PERM_SECRETS
+                                                                     : KL_PERM_KEYS);
         if (r->scope == KL_SCOPE_NAMED) {
             assert_int_equal(kl_permission_kind_of(r->permission), KL_PERM_VAULT);
             assert_non_null(strstr(r->path, "{name}"));

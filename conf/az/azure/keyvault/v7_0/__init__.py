@@ -1,0 +1,1 @@
+"""Where az looks for the models of its api-version."""
