@@ -5,8 +5,12 @@
 
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MARK_MAX 1024
+/* Before any record. */
+#define FIRST_MARK                                                                                 \
+    "{\"seq\":0,\"size\":0,\"chain\":\"0000000000000000000000000000000000000000000000000000000000000000\"}"
 
 static void file_of(const struct kl_service *s, char out[static PATH_MAX])
 {
@@ -45,12 +49,14 @@ static enum kl_code compare(const struct kl_service *s, const char *note, bool a
     uint64_t in_file = 0, in_database = 0;
     file_of(s, path);
     enum kl_code code = kl_io_read_file(path, MARK_MAX, &text, &n, err);
-    if (code == KL_NOT_FOUND) {
-        if (note != NULL)
-            kl_log(KL_LOG_WARNING,
-                   "the state folder has no mark: whether the database is an older copy of itself "
-                   "cannot be told");
+    if (code == KL_NOT_FOUND && note == NULL) /* no service has run here yet */
         return KL_OK;
+    if (code == KL_NOT_FOUND) {
+        (void)kl_fail(err, KL_CORRUPT, "mark",
+                      "%s is missing: whether the database is an older copy of itself cannot be "
+                      "told (--accept-older-database goes on with it)",
+                      path);
+        return refuse(s, err, accepted);
     }
     if (code == KL_OK)
         code = kl_chain_mark_seq(text, n, &in_file, err);
@@ -95,7 +101,11 @@ enum kl_code kl_mark_set(const struct kl_service *s, struct kl_err *err)
         return code;
     while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\n'))
         text[--n] = 0;
-    code = kl_model_mark_put(s->model, text, err);
     file_of(s, path);
+    /* The file is never missing while the database has a mark, not even after a crash in here. */
+    if (access(path, F_OK) != 0)
+        code = kl_io_replace_file(path, 0600, FIRST_MARK, sizeof FIRST_MARK - 1, err);
+    if (code == KL_OK)
+        code = kl_model_mark_put(s->model, text, err);
     return code == KL_OK ? kl_io_replace_file(path, 0600, text, n, err) : code;
 }

@@ -21,8 +21,8 @@ struct kl_mark_accept {
     bool changed_access; /* principals and policies that a foreign hand has changed (seal.h) */
 };
 
-/** Before the audit log is opened. KL_CORRUPT with a sentence that says what to do; a missing file
- * is only logged (a state folder may be new). Token call. */
+/** Before the audit log is opened. KL_CORRUPT with a sentence that says what to do; a file
+ * that is missing while the database has a mark is one that was taken away. Token call. */
 enum kl_code kl_mark_check(const struct kl_service *s, struct kl_mark_accept accept,
                            struct kl_err *err) KL_MUST_USE;
 /** Note how far the log is on disk. Token call. */

@@ -103,6 +103,38 @@ def test_older_database(site):
     serves(site, "--accept-older-database")
 
 
+def test_everything_put_back(site):
+    """Database, state folder and log as they once were, together. A head on another medium, or one saved there, tells."""
+    site.down()
+    log, head, database, state = (site.config_value(*at) for at in (("audit", "path"), ("audit", "head"), ("service", "database"), ("service", "state-dir")))
+    old = os.path.join(site.dir, "old")
+    os.mkdir(old)
+    for path in (log, head, database):
+        shutil.copy2(path, old)
+    shutil.copytree(state, os.path.join(old, "state"))
+    site.up()
+    kluis.Api(site).must("PATCH", "/kluis/v1/vaults/demo", {"enablePurgeProtection": True})
+    site.down()
+    saved = os.path.join(site.dir, "saved.head")
+    shutil.copy2(head, saved)
+    for path in (log, database):
+        shutil.copy2(os.path.join(old, os.path.basename(path)), path)
+    shutil.copy2(os.path.join(old, "state", "audit-mark"), state)
+    check("--accept-audit-loss" in refused(site), "a head that did not go back with them stops the start")
+    shutil.copy2(os.path.join(old, os.path.basename(head)), head)
+    site.run("audit", "verify", "--offline")
+    r = site.run("audit", "verify", "--offline", "--head-file", saved, check=False)
+    check_equal((r.returncode, "was cut off" in r.stderr), (1, True), f"a saved head shows what is missing: {r.stderr}")
+
+
+def test_mark_taken_away(site):
+    """Without the mark of the state folder nobody could tell an older database."""
+    site.down()
+    os.unlink(os.path.join(site.config_value("service", "state-dir"), "audit-mark"))
+    check("--accept-older-database" in refused(site), "a mark that is gone is missed")
+    serves(site, "--accept-older-database")
+
+
 def test_forged_mark(site):
     site.down()
     subprocess.run(["sqlite3", site.config_value("service", "database"), "UPDATE note SET value = replace(value, '\"seq\":', '\"seq\":9') WHERE name = 'audit-mark'"], check=True)

@@ -15,6 +15,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import world
 from kluis import BIN, FULL, Failed
+from moved import MovedSite
 from soft_delete import DAY, KINDS, OK, World
 
 STEPS = 100
@@ -71,7 +72,7 @@ def plan(seed, cells=CELLS):
 
 def carry_out(steps, world_class=World):
     """None, or (number of steps until it diverged, words)."""
-    with world.MovedSite() as site:
+    with MovedSite() as site:
         driver = world.Driver(site, world_class)
         for i, step in enumerate(steps):
             try:
