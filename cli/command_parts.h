@@ -50,6 +50,11 @@ void kl_cmd_done(struct kl_cmd *cmd);
 enum kl_code kl_cmd_timeout(const struct kl_cmd *cmd, int64_t *ret_ms,
                             struct kl_err *err) KL_MUST_USE;
 
+/** The word among `count` that comes closest to `word` (at most two slips), or NULL. get(arg, i)
+ * may return NULL. */
+const char *kl_nearest(const char *word, const char *(*get)(const void *arg, size_t i),
+                       const void *arg, size_t count);
+
 /** Append the help of the program, of a noun, or of a verb, wrapped to `width` columns. */
 void kl_help_top(struct kl_buf *out, size_t width);
 void kl_help_noun(const struct kl_noun *noun, struct kl_buf *out, size_t width);

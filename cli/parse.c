@@ -44,67 +44,6 @@ const struct kl_option *kl_command_option(const struct kl_command *c, size_t ind
     return takes_standard(c, index) ? &kl_standard_options[index] : NULL;
 }
 
-/* ---- nearest word ---- */
-
-static size_t least(size_t a, size_t b, size_t c)
-{
-    size_t m = a < b ? a : b;
-
-    return m < c ? m : c;
-}
-
-/* Edit distance with neighbours swapped counting once; words of the table are short, longer ones
- * are simply far. */
-static size_t distance(const char *a, const char *b)
-{
-    enum { LONGEST = 40 };
-    size_t d[LONGEST + 1][LONGEST + 1] = {{0}};
-    size_t n = strlen(a), m = strlen(b);
-
-    if (n > LONGEST || m > LONGEST)
-        return LONGEST;
-    for (size_t i = 0; i <= n; i++)
-        d[i][0] = i;
-    for (size_t j = 0; j <= m; j++)
-        d[0][j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        for (size_t j = 1; j <= m; j++) {
-            size_t cost = a[i - 1] != b[j - 1];
-
-            d[i][j] = least(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + cost);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1, d[i][j]);
-        }
-    }
-    return d[n][m];
-}
-
-/* The word among `count` that comes closest to `word` (at most two slips), or NULL. get(arg, i)
- * may return NULL. */
-static const char *nearest(const char *word, const char *(*get)(const void *arg, size_t i),
-                           const void *arg, size_t count)
-{
-    const char *best = NULL;
-    size_t best_distance = 3;
-
-    for (size_t i = 0; i < count; i++) {
-        const char *known = get(arg, i);
-
-        if (known == NULL)
-            continue;
-        size_t d = distance(word, known);
-        size_t n = strlen(word);
-
-        if (n >= 3 && strncmp(word, known, n) == 0)
-            d = 1; /* the beginning of a word is a good hint however long the rest */
-        if (d < best_distance && d < strlen(known)) {
-            best = known;
-            best_distance = d;
-        }
-    }
-    return best;
-}
-
 /* ---- noun and verb ---- */
 
 static const char *top_word(const void *arg, size_t i)
@@ -208,7 +147,7 @@ static enum kl_code find_in_noun(const struct kl_noun *noun, int argc, char *con
         snprintf(prefix, sizeof(prefix), " %s", noun->name);
         if (*ret_command == NULL)
             return unknown_word(err, prefix, "verb", argv[at],
-                                nearest(argv[at], verb_word, noun, noun->command_count));
+                                kl_nearest(argv[at], verb_word, noun, noun->command_count));
         at++;
     }
     *ret_used = at;
@@ -233,7 +172,7 @@ enum kl_code kl_command_find(int argc, char *const *argv, const struct kl_noun *
     *ret_command = find_alone(argv[at], below_keyvault, ret_noun);
     if (*ret_command == NULL)
         return unknown_word(err, "", "command", argv[at],
-                            nearest(argv[at], top_word, NULL, top_words()));
+                            kl_nearest(argv[at], top_word, NULL, top_words()));
     *ret_used = at + 1;
     return KL_OK;
 }
@@ -392,7 +331,7 @@ static enum kl_code unknown_option(const struct kl_command *c, const char *name,
     const char *near;
 
     snprintf(word, sizeof(word), "%.*s", (int)(n < 60 ? n : 60), name);
-    near = nearest(word, option_word, c, kl_command_options(c));
+    near = kl_nearest(word, option_word, c, kl_command_options(c));
     if (near == NULL)
         return kl_fail(err, KL_USAGE, NULL, "there is no option '--%s' here", word);
     return kl_fail(err, KL_USAGE, NULL, "there is no option '--%s' here; did you mean '--%s'?",

@@ -234,7 +234,7 @@ static void set_caller(struct kl_op *op, const struct kl_principal *who, enum kl
 {
     op->caller.authenticated = true;
     op->caller.who = *who;
-    op->caller.method = kl_issuer_login_word(how);
+    op->caller.method = kl_issuer_login_word((int)how);
     memcpy(op->caller.app_id, who->client_id, sizeof op->caller.app_id);
 }
 
