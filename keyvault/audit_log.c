@@ -1,7 +1,7 @@
 #include "keyvault/audit_log.h"
 
 #include "base/http_server.h"
-#include "keyvault/failover.h"
+#include "keyvault/model/model.h"
 
 #include <openssl/sha.h>
 
@@ -27,7 +27,7 @@ static enum kl_code sign(void *arg, const void *bytes, size_t n, struct kl_buf *
                                                                           : KL_ALG_RS256,
                                          .input = digest,
                                          .input_len = sizeof digest};
-    enum kl_code code = kl_failover_call(a->key, &req, &signature, err);
+    enum kl_code code = kl_home_call(a->key, &req, &signature, err);
     if (code == KL_OK)
         kl_buf_put(ret_signature, kl_secret_bytes(signature), kl_secret_len(signature));
     return code;

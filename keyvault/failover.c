@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keyvault/model/model.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -76,20 +77,6 @@ static size_t choose_locked(struct flight *l)
                 (slow == 1 || !is_slow_locked(l->f, k->homes[i].token)))
                 return i;
     return k->home_count;
-}
-
-/* The fault is the token's or this home's, and another home may do better. */
-static bool may_move(enum kl_code code)
-{
-    switch (code) {
-    case KL_OK:
-    case KL_DECRYPT_FAILED:
-    case KL_BAD_INPUT:
-    case KL_TOO_BIG:
-        return false;
-    default:
-        return true;
-    }
 }
 
 /* --- the list of those whose share runs --- */
@@ -216,7 +203,7 @@ static void answered(void *arg, struct kl_token_reply *reply)
     (void)pthread_mutex_lock(&f->lock);
     l->waiting--;
     answered_late_locked(t);
-    if (!l->ended && !may_move(reply->code)) {
+    if (!l->ended && !kl_home_may_move(reply->code)) {
         l->ended = true;
         untime_locked(l);
         (void)pthread_mutex_unlock(&f->lock);
@@ -404,31 +391,4 @@ enum kl_code kl_failover_submit(struct kl_failover *f, struct kl_key_version *ke
     }
     unref_unlock(l);
     return code;
-}
-
-enum kl_code kl_failover_call(struct kl_key_version *key, const struct kl_token_request *req,
-                              struct kl_secret **ret_output, struct kl_err *err)
-{
-    const struct kl_home own = {key->token_name, key->token, key->ref};
-    const struct kl_home *homes = key->home_count > 0 ? key->homes : &own;
-    size_t count = key->home_count > 0 ? key->home_count : 1;
-    enum kl_code first = KL_OK;
-    for (size_t i = 0; i < count; i++) {
-        struct kl_err e = {.code = KL_OK};
-        struct kl_token_request mine = *req;
-        mine.key = homes[i].ref;
-        enum kl_code code = homes[i].token == NULL
-                                ? unconfigured(&e)
-                                : kl_token_call(homes[i].token, &mine, ret_output, NULL, &e);
-        if (code == KL_OK)
-            return KL_OK;
-        if (first == KL_OK || !may_move(code)) {
-            first = code;
-            if (err != NULL)
-                *err = e;
-        }
-        if (!may_move(code))
-            break;
-    }
-    return first;
 }

@@ -27,8 +27,4 @@ enum kl_code kl_failover_submit(struct kl_failover *f, struct kl_key_version *ke
                                 const struct kl_token_request *req, kl_token_done *done, void *arg,
                                 struct kl_err *err) KL_MUST_USE;
 
-/** As kl_token_call, with one home after another. Not from an I/O thread. */
-enum kl_code kl_failover_call(struct kl_key_version *key, const struct kl_token_request *req,
-                              struct kl_secret **ret_output, struct kl_err *err) KL_MUST_USE;
-
 #endif

@@ -178,3 +178,52 @@ enum kl_code kl_home_load(const struct kl_model *m, struct kl_store_session *t,
     drop(&h);
     return code;
 }
+
+/* --- calls --- */
+
+bool kl_home_may_move(enum kl_code code)
+{
+    switch (code) {
+    case KL_OK:
+    case KL_DECRYPT_FAILED:
+    case KL_BAD_INPUT:
+    case KL_TOO_BIG:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static enum kl_code call_one(const struct kl_home *home, const struct kl_token_request *req,
+                             struct kl_secret **ret, struct kl_err *err)
+{
+    struct kl_token_request own = *req;
+    own.key = home->ref;
+    if (home->token == NULL)
+        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "configuration", "token %s is not configured",
+                       home->token_name);
+    return kl_token_call(home->token, &own, ret, NULL, err);
+}
+
+enum kl_code kl_home_call(const struct kl_key_version *key, const struct kl_token_request *req,
+                          struct kl_secret **ret_output, struct kl_err *err)
+{
+    const struct kl_home own = {key->token_name, key->token, key->ref};
+    const struct kl_home *homes = key->home_count > 0 ? key->homes : &own;
+    size_t count = key->home_count > 0 ? key->home_count : 1;
+    enum kl_code first = KL_OK;
+    for (size_t i = 0; i < count; i++) {
+        struct kl_err e = {.code = KL_OK};
+        enum kl_code code = call_one(&homes[i], req, ret_output, &e);
+        if (code == KL_OK)
+            return KL_OK;
+        if (first == KL_OK || !kl_home_may_move(code)) {
+            first = code;
+            if (err != NULL)
+                *err = e;
+        }
+        if (!kl_home_may_move(code))
+            break;
+    }
+    return first;
+}

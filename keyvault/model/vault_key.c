@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keyvault/model/home.h"
 #include "keyvault/model/inside.h"
 #include "keyvault/model/sealed.h"
 
@@ -223,14 +224,10 @@ static enum kl_code unwrap(const struct kl_key_version *kek, const struct kl_vau
 {
     const struct kl_token_request req = {.call = KL_CALL_DECRYPT,
                                          .alg = (enum kl_token_alg)row->alg,
-                                         .key = kek->ref,
                                          .input = row->wrapped.bytes,
                                          .input_len = row->wrapped.len};
     KL_AUTO(secret) bytes = NULL;
-    if (kek->token == NULL)
-        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "configuration", "token %s is not configured",
-                       row->token);
-    enum kl_code code = kl_token_call(kek->token, &req, &bytes, NULL, err);
+    enum kl_code code = kl_home_call(kek, &req, &bytes, err);
     if (code == KL_OK && kl_secret_len(bytes) != KEY_LEN)
         code = KL_DECRYPT_FAILED;
     if (code == KL_DECRYPT_FAILED)
@@ -387,19 +384,20 @@ static enum kl_code make(struct kl_model *m, const struct kl_vault *v, struct kl
 {
     KL_AUTO(key_version) kek = NULL;
     KL_AUTO(secret) bytes = kl_secret_new(KEY_LEN);
-    struct kl_token *token;
+    struct kl_token *token; /* of the vault's the first that is there */
     struct kl_key_spec spec;
     size_t alg = 0;
     char purpose[KL_ROW_NAME];
     if (bytes == NULL || kl_secret_resize(bytes, KEY_LEN) != KL_OK)
         return kl_fail(err, KL_NO_MEMORY, "kl_secret_new", "no memory for a vault key");
     kl_random(kl_secret_bytes(bytes), KEY_LEN);
-    enum kl_code code = kl_model_token_named(m, v->token_name, &token, err);
+    enum kl_code code = kl_vault_token(v, &token, err);
     if (code == KL_OK)
         code = kek_spec(token, &spec, &alg, err);
-    purpose_of(v->token_name, purpose);
-    if (code == KL_OK)
+    if (code == KL_OK) {
+        purpose_of(token->name, purpose);
         code = kl_model_system_key(m, token, purpose, &spec, &kek, err);
+    }
     return code == KL_OK ? make_with(m, v, kek, alg, bytes, ret, err) : code;
 }
 

@@ -101,6 +101,27 @@ def test_a_vault_on_two_tokens_keeps_every_key_on_both():
             check(r.returncode != 0, f"--token {bad} is refused")
 
 
+def test_secrets_are_read_and_made_while_the_first_token_is_away():
+    """The keys of vaults that seal secrets are wrapped by a key that has homes too."""
+    with two() as site:
+        for name in ("pair", "blank"):
+            vault(site, name, "main,second")
+        Api(site, "pair").must("PUT", "/secrets/s", {"value": "of before"})
+        site.down()
+        site.up()
+        site.wait_ready()
+        with Away(site, "main"):
+            check_equal(Api(site, "pair").must("GET", "/secrets/s")["value"], "of before", "a secret whose vault key nobody has in memory")
+            blank = Api(site, "blank")
+            blank.must("PUT", "/secrets/first", {"value": "made meanwhile"})
+            check_equal(blank.must("GET", "/secrets/first")["value"], "made meanwhile", "the first secret of a vault")
+        wait_until(lambda: token(site, "main")["state"] == "ready", "the token is back")
+        site.down()
+        site.up()
+        site.wait_ready()
+        check_equal(Api(site, "blank").must("GET", "/secrets/first")["value"], "made meanwhile", "after a restart with both tokens")
+
+
 def test_a_killed_worker_and_a_hung_one_cost_at_most_one_deadline():
     with two() as site:
         quick(site)
