@@ -148,6 +148,9 @@ static const struct {
     [KL_TARGET_DELETED] = {"deletedkeys", "key", KL_TARGET_KEYS},
     [KL_TARGET_SECRETS] = {"secrets", "secret", KL_TARGET_SECRETS},
     [KL_TARGET_DELETED_SECRETS] = {"deletedsecrets", "secret", KL_TARGET_SECRETS},
+    [KL_TARGET_CERTIFICATES] = {"certificates", "certificate", KL_TARGET_CERTIFICATES},
+    [KL_TARGET_DELETED_CERTIFICATES] = {"deletedcertificates", "certificate",
+                                        KL_TARGET_CERTIFICATES},
 };
 
 const char *kl_target_collection(enum kl_target_part part)

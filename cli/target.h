@@ -18,6 +18,8 @@ enum kl_target_part {
     KL_TARGET_DELETED, /* VAULT/deletedkeys */
     KL_TARGET_SECRETS, /* VAULT/secrets */
     KL_TARGET_DELETED_SECRETS,
+    KL_TARGET_CERTIFICATES, /* VAULT/certificates */
+    KL_TARGET_DELETED_CERTIFICATES,
 };
 
 /** "keys" … as in URLs. */

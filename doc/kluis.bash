@@ -1,5 +1,5 @@
 # bash completion for kluis, made by 'kluis completion bash'
-_kluis_nouns="vault key secret policy role principal token audit dev"
+_kluis_nouns="vault key secret certificate policy role principal token audit dev"
 
 _kluis_files()
 {
@@ -53,6 +53,8 @@ _kluis()
     "key set-attributes --ops") offers="encrypt decrypt sign verify wrapKey unwrapKey import" ;;
     "key set-attributes --output" | "key set-attributes -o") offers="json table tsv" ;;
     "key rotate --output" | "key rotate -o") offers="json table tsv" ;;
+    "key rotation-policy --file") _kluis_files -f; return ;;
+    "key rotation-policy --output" | "key rotation-policy -o") offers="json table tsv" ;;
     "key delete --output" | "key delete -o") offers="json table tsv" ;;
     "key list-deleted --output" | "key list-deleted -o") offers="json table tsv" ;;
     "key show-deleted --output" | "key show-deleted -o") offers="json table tsv" ;;
@@ -105,6 +107,27 @@ _kluis()
     "secret backup --output" | "secret backup -o") offers="json table tsv" ;;
     "secret restore --file" | "secret restore -f") _kluis_files -f; return ;;
     "secret restore --output" | "secret restore -o") offers="json table tsv" ;;
+    "certificate create --output" | "certificate create -o") offers="json table tsv" ;;
+    "certificate import --file" | "certificate import -f") _kluis_files -f; return ;;
+    "certificate import --password-file") _kluis_files -f; return ;;
+    "certificate import --output" | "certificate import -o") offers="json table tsv" ;;
+    "certificate show --output" | "certificate show -o") offers="json table tsv" ;;
+    "certificate list --output" | "certificate list -o") offers="json table tsv" ;;
+    "certificate list-versions --output" | "certificate list-versions -o") offers="json table tsv" ;;
+    "certificate download --file" | "certificate download -f") _kluis_files -f; return ;;
+    "certificate download --encoding" | "certificate download -e") offers="PEM DER" ;;
+    "certificate set-attributes --output" | "certificate set-attributes -o") offers="json table tsv" ;;
+    "certificate pending --file" | "certificate pending -f") _kluis_files -f; return ;;
+    "certificate pending --output" | "certificate pending -o") offers="json table tsv" ;;
+    "certificate delete --output" | "certificate delete -o") offers="json table tsv" ;;
+    "certificate list-deleted --output" | "certificate list-deleted -o") offers="json table tsv" ;;
+    "certificate show-deleted --output" | "certificate show-deleted -o") offers="json table tsv" ;;
+    "certificate recover --output" | "certificate recover -o") offers="json table tsv" ;;
+    "certificate purge --output" | "certificate purge -o") offers="json table tsv" ;;
+    "certificate backup --file" | "certificate backup -f") _kluis_files -f; return ;;
+    "certificate backup --output" | "certificate backup -o") offers="json table tsv" ;;
+    "certificate restore --file" | "certificate restore -f") _kluis_files -f; return ;;
+    "certificate restore --output" | "certificate restore -o") offers="json table tsv" ;;
     "policy set --key-permissions") offers="get list create update import delete recover purge backup restore encrypt decrypt wrapKey unwrapKey sign verify rotate release getRotationPolicy setRotationPolicy all" ;;
     "policy set --secret-permissions") offers="get list set delete recover backup restore purge all" ;;
     "policy set --certificate-permissions") offers="get list create update import delete recover backup restore purge manageContacts manageIssuers getIssuers listIssuers setIssuers deleteIssuers all" ;;
@@ -168,18 +191,18 @@ _kluis()
     "whoami --output" | "whoami -o") offers="json table tsv" ;;
     esac
     case "$path" in
-    "") offers="vault key secret policy role principal token audit dev encrypt decrypt inspect rewrap login logout whoami completion reference version keyvault help" ;;
+    "") offers="vault key secret certificate policy role principal token audit dev encrypt decrypt inspect rewrap login logout whoami completion reference version keyvault help" ;;
     "vault") offers="create list show update delete list-deleted show-deleted recover purge" ;;
-    "vault create") [[ $offers ]] || offers="--name --origins --retention-days --enable-purge-protection --profile --token --subscription --geography --location --tags --output --timeout --help" ;;
+    "vault create") [[ $offers ]] || offers="--name --allow-rsa1-5 --unwrap-older-versions --origins --retention-days --enable-purge-protection --profile --token --subscription --geography --location --tags --output --timeout --help" ;;
     "vault list") [[ $offers ]] || offers="--output --timeout --help" ;;
     "vault show") [[ $offers ]] || offers="--name --output --timeout --help" ;;
-    "vault update") [[ $offers ]] || offers="--name --enable-rbac-authorization --enable-purge-protection --enable-soft-delete --token --tags --output --timeout --help" ;;
+    "vault update") [[ $offers ]] || offers="--name --allow-rsa1-5 --unwrap-older-versions --enable-rbac-authorization --enable-purge-protection --enable-soft-delete --token --tags --output --timeout --help" ;;
     "vault delete") [[ $offers ]] || offers="--name --yes --output --timeout --help" ;;
     "vault list-deleted") [[ $offers ]] || offers="--output --timeout --help" ;;
     "vault show-deleted") [[ $offers ]] || offers="--name --output --timeout --help" ;;
     "vault recover") [[ $offers ]] || offers="--name --output --timeout --help" ;;
     "vault purge") [[ $offers ]] || offers="--name --yes --timeout --help" ;;
-    "key") offers="create attach import show list list-versions set-attributes rotate delete list-deleted show-deleted recover purge backup restore encrypt decrypt wrap unwrap sign verify" ;;
+    "key") offers="create attach import show list list-versions set-attributes rotate rotation-policy delete list-deleted show-deleted recover purge backup restore encrypt decrypt wrap unwrap sign verify" ;;
     "key create") [[ $offers ]] || offers="--vault-name --name --id --kty --size --curve --protection --disabled --no-backup --ops --expires --not-before --tags --output --timeout --help" ;;
     "key attach") [[ $offers ]] || offers="--vault-name --name --pkcs11-uri --destroy-on-purge --disabled --ops --expires --not-before --tags --output --timeout --help" ;;
     "key import") [[ $offers ]] || offers="--vault-name --name --id --pem-file --pem-password-file --byok-file --kty --protection --no-backup --disabled --ops --expires --not-before --tags --output --timeout --help" ;;
@@ -188,6 +211,8 @@ _kluis()
     "key list-versions") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
     "key set-attributes") [[ $offers ]] || offers="--vault-name --name --id --version --enabled --ops --expires --not-before --tags --output --timeout --help" ;;
     "key rotate") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "key rotation-policy") [[ $offers || $word == -* ]] || offers="WORD"
+        [[ $offers ]] || offers="--vault-name --name --id --rotate-after --rotate-before --notify-before --expiry-time --value --file --output --timeout --help" ;;
     "key delete") [[ $offers ]] || offers="--vault-name --name --id --yes --output --timeout --help" ;;
     "key list-deleted") [[ $offers ]] || offers="--vault-name --output --timeout --help" ;;
     "key show-deleted") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
@@ -215,6 +240,24 @@ _kluis()
     "secret purge") [[ $offers ]] || offers="--vault-name --name --id --yes --output --timeout --help" ;;
     "secret backup") [[ $offers ]] || offers="--vault-name --name --id --subscription --file --force --output --timeout --help" ;;
     "secret restore") [[ $offers ]] || offers="--vault-name --subscription --file --output --timeout --help" ;;
+    "certificate") offers="create import show list list-versions download set-attributes get-default-policy pending delete list-deleted show-deleted recover purge backup restore" ;;
+    "certificate create") [[ $offers ]] || offers="--vault-name --name --id --policy --subject --disabled --tags --output --timeout --help" ;;
+    "certificate import") [[ $offers ]] || offers="--vault-name --name --id --file --password-file --password --policy --disabled --tags --output --timeout --help" ;;
+    "certificate show") [[ $offers ]] || offers="--vault-name --name --id --version --output --timeout --help" ;;
+    "certificate list") [[ $offers ]] || offers="--vault-name --include-pending --output --timeout --help" ;;
+    "certificate list-versions") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "certificate download") [[ $offers ]] || offers="--vault-name --name --id --version --file --encoding --force --timeout --help" ;;
+    "certificate set-attributes") [[ $offers ]] || offers="--vault-name --name --id --version --enabled --policy --tags --output --timeout --help" ;;
+    "certificate get-default-policy") [[ $offers ]] || offers="--scaffold --help" ;;
+    "certificate pending") [[ $offers || $word == -* ]] || offers="merge show delete"
+        [[ $offers ]] || offers="--vault-name --name --id --file --disabled --tags --output --timeout --help" ;;
+    "certificate delete") [[ $offers ]] || offers="--vault-name --name --id --yes --output --timeout --help" ;;
+    "certificate list-deleted") [[ $offers ]] || offers="--vault-name --output --timeout --help" ;;
+    "certificate show-deleted") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "certificate recover") [[ $offers ]] || offers="--vault-name --name --id --output --timeout --help" ;;
+    "certificate purge") [[ $offers ]] || offers="--vault-name --name --id --yes --output --timeout --help" ;;
+    "certificate backup") [[ $offers ]] || offers="--vault-name --name --id --subscription --file --force --output --timeout --help" ;;
+    "certificate restore") [[ $offers ]] || offers="--vault-name --subscription --file --output --timeout --help" ;;
     "policy") offers="set show delete" ;;
     "policy set") [[ $offers ]] || offers="--vault-name --principal --key-permissions --secret-permissions --certificate-permissions --vault-permissions --template --dry-run --output --timeout --help" ;;
     "policy show") [[ $offers ]] || offers="--vault-name --principal --output --timeout --help" ;;
