@@ -121,6 +121,32 @@ static const struct kl_option import_options[] = {
 static const struct kl_option key_options[] = {KL_OPT_VAULT_NAME, KL_OPT_KEY_NAME, KL_OPT_KEY_ID};
 static const struct kl_option version_options[] = {KL_OPT_VAULT_NAME, KL_OPT_KEY_NAME,
                                                    KL_OPT_KEY_ID, KL_OPT_KEY_VERSION};
+static const struct kl_option rotation_options[] = {
+    KL_OPT_VAULT_NAME,
+    KL_OPT_KEY_NAME,
+    KL_OPT_KEY_ID,
+    {.name = "rotate-after",
+     .argument = "DURATION",
+     .help = "update: make a new version so long after the newest was made."},
+    {.name = "rotate-before",
+     .argument = "DURATION",
+     .help = "update: make a new version so long before the newest expires."},
+    {.name = "notify-before",
+     .argument = "DURATION",
+     .help = "update: send the event of a near expiry so long before. 30 days without it."},
+    {.name = "expiry-time",
+     .argument = "DURATION",
+     .help = "update: versions that a rotation makes expire so long after."},
+    {.name = "value",
+     .argument = "JSON|FILE",
+     .help = "update: the whole policy as Key Vault's JSON, or the file that holds it, as az has "
+             "it."},
+    {.name = "file",
+     .argument = "FILE",
+     .help = "update: the file that holds the policy.",
+     .complete = KL_COMPLETE_FILE},
+};
+
 static const struct kl_option vault_options[] = {KL_OPT_VAULT_NAME};
 static const struct kl_option confirm_options[] = {KL_OPT_VAULT_NAME, KL_OPT_KEY_NAME,
                                                    KL_OPT_KEY_ID, KL_OPT_YES};
@@ -283,6 +309,21 @@ static const struct kl_command commands[] = {
              "it at once; what older versions wrapped still opens. 'kluis rewrap' moves streams "
              "to the new version without touching their data.",
      .example = "kluis key rotate --vault-name prod --name backup-kek"},
+    {KL_LISTING_ROW("rotation-policy", kl_key_rotation_policy, rotation_options),
+     .summary = "when a key rotates by itself, and who is told before it expires",
+     .text = "show: the policy of a key. update: change what is named, or the whole of it by "
+             "--value or --file. The service makes the new version when the time has come, also "
+             "when it was down then; older versions go on opening what they wrapped. Durations "
+             "are ISO 8601: P90D, P3M, P1Y, PT48H; 'none' takes an action away.\n\n"
+             "A rotation is at least 7 days after a version's creation and 7 days before its "
+             "expiry; an expiry at least 28 days after the creation. Needs the permission "
+             "getRotationPolicy or setRotationPolicy.",
+     .example =
+         "kluis key rotation-policy show --vault-name prod --name backup-kek\n"
+         "kluis key rotation-policy update --vault-name prod --name backup-kek \\\n"
+         "    --rotate-after P90D --expiry-time P1Y --notify-before P30D\n"
+         "kluis key rotation-policy update --vault-name prod -n backup-kek --value policy.json",
+     .positional = "WORD", .positional_min = 1, .positional_max = 1},
     {KL_LISTING_ROW("delete", kl_key_delete, confirm_options),
      .summary = "delete a key; it can be recovered",
      .text = "Delete a key with all its versions. They stop working at once, so what they wrapped "

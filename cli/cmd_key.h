@@ -15,6 +15,7 @@ enum kl_code kl_key_list(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_list_versions(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_set_attributes(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_rotate(struct kl_cmd *cmd, struct kl_err *err);
+enum kl_code kl_key_rotation_policy(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_delete(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_list_deleted(struct kl_cmd *cmd, struct kl_err *err);
 enum kl_code kl_key_show_deleted(struct kl_cmd *cmd, struct kl_err *err);

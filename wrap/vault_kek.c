@@ -7,14 +7,25 @@
 
 enum { CALL_URL_MAX = KL_KEY_URL_MAX + 32, DEK_MAX = 512 };
 
+/* {alg, value} */
 static json_t *request(const char *alg, const void *value, size_t n)
 {
     struct kl_buf text = KL_BUF_INIT(2 * KL_WRAPPED_MAX);
     kl_b64url_put(&text, value, n);
-    json_t *body = kl_buf_failed(&text) ? NULL
-                                        : json_pack("{s:s, s:s, s:s}", "alg", alg, "value",
-                                                    kl_buf_text(&text), "kluisUse", "backup");
+    json_t *body = kl_buf_failed(&text)
+                       ? NULL
+                       : json_pack("{s:s, s:s}", "alg", alg, "value", kl_buf_text(&text));
     kl_buf_wipe(&text);
+    return body;
+}
+
+/* What is wrapped here keys a backup: kluisd then serves no RSA1_5 under this key. Others do not
+ * know the member, and leave it alone. */
+static json_t *wrap_request(const char *alg, struct kl_secret *dek)
+{
+    json_t *body = request(alg, kl_secret_bytes(dek), kl_secret_len(dek));
+    if (body != NULL)
+        (void)json_object_set_new(body, "kluisUse", json_string("backup"));
     return body;
 }
 
@@ -76,9 +87,7 @@ enum kl_code kl_vault_wrap_key(struct kl_vault_client *c, const char *key_url, c
     const char *kid = NULL, *value = NULL;
     enum kl_code code = check_url(key_url, false, err);
     if (code == KL_OK)
-        code =
-            operate(c, key_url, "wrapkey", request(alg, kl_secret_bytes(dek), kl_secret_len(dek)),
-                    &answer, &kid, &value, err);
+        code = operate(c, key_url, "wrapkey", wrap_request(alg, dek), &answer, &kid, &value, err);
     if (code != KL_OK)
         return code;
     if (kl_b64url_decode(value, strlen(value), ret_wrapped, KL_WRAPPED_MAX, ret_len) != KL_OK ||

@@ -151,7 +151,7 @@ def operations(api):
 def operation_refusals(api):
     short = kluis.b64url(DEK)
     rows = (
-        ("rsa/wrapkey", {"alg": "RSA1_5", "value": short}, 400), ("rsa/wrapkey", {"alg": "A256KW", "value": short}, 400),
+        ("rsa/wrapkey", {"alg": "RSA1_5", "value": kluis.b64url(bytes(246))}, 400), ("rsa/wrapkey", {"alg": "A256KW", "value": short}, 400),
         ("rsa/wrapkey", {"alg": "RS256", "value": short}, 400), ("rsa/wrapkey", {"alg": "RSA-OAEP"}, 400), ("rsa/wrapkey", {"value": short}, 400),
         ("rsa/wrapkey", {"alg": "RSA-OAEP", "value": ""}, 400), ("rsa/wrapkey", {"alg": "RSA-OAEP", "value": "a+/b"}, 400),
         ("rsa/wrapkey", {"alg": "RSA-OAEP", "value": 5}, 400), ("rsa/wrapkey", {"alg": "RSA-OAEP-256", "value": kluis.b64url(bytes(191))}, 400),

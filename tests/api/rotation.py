@@ -279,4 +279,30 @@ def test_cloud_events():
             check_equal((set(r.handshakes), r.bad_signatures), ({"localhost"}, 0), "origin and signatures")
 
 
+def test_commands(site):
+    site.run("key", "create", "--vault-name", "demo", "--name", "k", "--kty", "EC")
+    named = ("--vault-name", "demo", "--name", "k")
+    check_equal(site.json("key", "rotation-policy", "show", *named)["lifetimeActions"], [NOTIFY], "show")
+    site.run("key", "rotation-policy", "update", *named, "--rotate-after", "P90D", "--expiry-time", "P1Y")
+    shown = site.json("key", "rotation-policy", "update", *named, "--notify-before", "P7D")
+    check_equal(shown["lifetimeActions"], [rotate("timeAfterCreate", "P90D"), {"trigger": {"timeBeforeExpiry": "P7D"}, "action": {"type": "Notify"}}], "what is not named stays")
+    check_equal(shown["attributes"]["expiryTime"], "P1Y", "expiry too")
+    shown = site.json("key", "rotation-policy", "update", *named, "--rotate-after", "none", "--expiry-time", "none", "--notify-before", "none")
+    check_equal((shown["lifetimeActions"], "expiryTime" in shown["attributes"]), ([NOTIFY], False), "none takes away")
+    whole = policy(rotate("timeBeforeExpiry", "P30D"), expiry="P2Y")
+    file = os.path.join(site.dir, "policy.json")
+    with open(file, "w", encoding="utf-8") as f:
+        json.dump(whole, f)
+    for option in (("--value", json.dumps(whole)), ("--value", file), ("--file", file)):
+        shown = site.json("key", "rotation-policy", "update", *named, *option)
+        check_equal((shown["lifetimeActions"][0], shown["attributes"]["expiryTime"]), (rotate("timeBeforeExpiry", "P30D"), "P2Y"), option[0])
+    table = site.run("key", "rotation-policy", "show", *named, "-o", "table").stdout
+    check("RotateBefore" in table and "P30D" in table and "P2Y" in table, f"table: {table}")
+    for words, wanted in ((("destroy",), 2), (("update",), 2), (("update", "--rotate-after", "P90D", "--rotate-before", "P90D"), 2), (("update", "--rotate-after", "soon"), 1)):
+        r = site.run("key", "rotation-policy", words[0], *named, *words[1:], check=False)
+        check_equal(r.returncode, wanted, f"{words}: {r.stderr}")
+    first = site.json("key", "show", *named)["key"]["kid"]
+    check(site.json("key", "rotate", *named)["key"]["kid"] != first, "rotate")
+
+
 kluis.main(globals())

@@ -339,7 +339,7 @@ static void test_keyvault_store_sqlite__wrong_values(void **state)
     assert_int_equal(SQLITE_OK,
                      sqlite3_exec(db,
                                   "INSERT INTO object VALUES (1, 'v', 'n', 'N', 3, 0, 0, 0, 0, "
-                                  "x'00', 0, 0)",
+                                  "x'00', 0, 0, 0)",
                                   NULL, NULL, NULL));
     (void)sqlite3_close(db);
     struct kl_store_session *t;
