@@ -351,8 +351,9 @@ static void test_wrap_vault_client__wrap_and_unwrap(void **state)
     assert_true(memcmp(out, "\1\2\3", 3) == 0);
     assert_string_equal(kid, KID);
     assert_log(2, "POST " VAULT "/keys/k//wrapkey?api-version=7.4 token=1 body=96");
-    assert_string_equal(service.last_body, "{\"alg\":\"RSA-OAEP-256\",\"value\":"
-                                           "\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"}");
+    assert_string_equal(service.last_body,
+                        "{\"alg\":\"RSA-OAEP-256\",\"value\":"
+                        "\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\",\"kluisUse\":\"backup\"}");
     KL_AUTO(secret) back = NULL;
     assert_int_equal(kl_vault_unwrap_key(c, KID, "RSA-OAEP-256", out, n, &back, NULL), KL_OK);
     assert_int_equal(kl_secret_len(back), 3);
