@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/tls.h"
 #include "keyvault/auth/origin.h"
-#include "keyvault/failover.h"
+#include "keyvault/fair.h"
 #include "keyvault/events.h"
 #include "keyvault/gate.h"
 #include "keyvault/housekeeping.h"
@@ -181,6 +181,20 @@ static enum kl_code open_system_keys(struct kl_service *s, struct kl_err *err)
     return code == KL_OK ? KL_OK : kl_err_prefix(err, "the service's own keys");
 }
 
+/* A token has at a time what its workers are at, and as much for when they are done. */
+static enum kl_code open_fair(struct kl_running *r, struct kl_err *err)
+{
+    struct kl_service *s = &r->service;
+    unsigned *windows = calloc(s->token_count, sizeof *windows);
+    if (windows == NULL)
+        return kl_fail(err, KL_NO_MEMORY, "calloc", "No memory for the queues before tokens");
+    for (size_t i = 0; i < s->token_count; i++)
+        windows[i] = 2 * (unsigned)r->config->tokens[i]->workers;
+    enum kl_code code = kl_fair_new(s->tokens, windows, s->token_count, s->failover, &s->fair, err);
+    free(windows);
+    return code;
+}
+
 /* A request waits for all homes of its key no longer than for the most patient token alone. */
 static enum kl_code open_failover(struct kl_running *r, struct kl_err *err)
 {
@@ -188,7 +202,8 @@ static enum kl_code open_failover(struct kl_running *r, struct kl_err *err)
     for (size_t i = 0; i < r->config->token_count; i++)
         if (r->config->tokens[i]->deadline_ms > longest)
             longest = r->config->tokens[i]->deadline_ms;
-    return kl_failover_new(longest, &r->service.failover, err);
+    enum kl_code code = kl_failover_new(longest, &r->service.failover, err);
+    return code == KL_OK ? open_fair(r, err) : code;
 }
 
 /* Without a token nobody can tell; the housekeeping asks again. */
@@ -403,6 +418,7 @@ void kl_boot_stop(struct kl_running *r)
     for (size_t i = 0; i < s->token_count; i++)
         kl_token_close(s->tokens[i]);
     kl_gate_free(s->gate);
+    kl_fair_free(s->fair);
     kl_failover_free(s->failover);
     kl_key_version_unref(s->issuer_key);
     kl_key_version_unref(s->audit_key);

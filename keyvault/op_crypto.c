@@ -1,3 +1,4 @@
+#include "keyvault/fair.h"
 #include "keyvault/gate.h"
 #include "keyvault/limit.h"
 #include "keyvault/ops.h"
@@ -137,6 +138,12 @@ static void private_done(void *arg, struct kl_token_reply *reply)
     reply_value(op, kl_secret_bytes(reply->output), kl_secret_len(reply->output));
 }
 
+static enum kl_code submit(struct kl_op *op, const struct kl_token_request *req)
+{
+    return kl_fair_submit(op->service->fair, op->caller.who.object_id, op->key, req, private_done,
+                          op, &op->err);
+}
+
 /* A ciphertext that cannot be one is refused in the very words of one that does not decrypt. */
 static enum kl_code check_ciphertext(struct kl_op *op, size_t n)
 {
@@ -164,7 +171,7 @@ static void private_op(struct kl_op *op, enum kl_key_op use, enum kl_alg_use kin
     if (code == KL_OK) {
         const struct kl_token_request req = {
             .call = call, .alg = alg->token, .input = input, .input_len = n};
-        code = kl_failover_submit(op->service->failover, op->key, &req, private_done, op, &op->err);
+        code = submit(op, &req);
         if (code == KL_OK)
             return; /* the op belongs to the callback now */
     }
@@ -209,8 +216,7 @@ static void try_older(struct kl_op *op)
     if (code == KL_OK) {
         const struct kl_token_request req = {
             .call = KL_CALL_DECRYPT, .alg = alg->token, .input = input, .input_len = n};
-        if (kl_failover_submit(op->service->failover, op->key, &req, private_done, op, &op->err) ==
-            KL_OK)
+        if (submit(op, &req) == KL_OK)
             return;
         (void)kl_op_ok(op, op->err.code);
         return;

@@ -10,6 +10,7 @@
 struct kl_jobs;     /* keyvault/jobs.h: the threads that may block */
 struct kl_gate;     /* keyvault/gate.h: proofs of private halves */
 struct kl_failover; /* keyvault/failover.h: keys on several tokens */
+struct kl_fair;     /* keyvault/fair.h: whose turn it is at a token */
 struct kl_events;   /* keyvault/events.h: who is told of what happens */
 struct kl_limits;   /* keyvault/limit.h: how much a vault and a caller may ask for */
 
@@ -23,6 +24,7 @@ struct kl_service {
     struct kl_jobs *jobs;
     struct kl_gate *gate;
     struct kl_failover *failover;
+    struct kl_fair *fair;
     struct kl_limits *limits;
     struct kl_events *events;
     struct kl_key_version *issuer_key, *audit_key;
