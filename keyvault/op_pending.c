@@ -60,6 +60,17 @@ static void x5c_done(struct x5c *x)
         free((void *)(uintptr_t)x->parts[i].bytes);
 }
 
+/* The Azure SDK for JavaScript encodes what its documentation has as base64 already. */
+static void unwrap(uint8_t *bytes, size_t *len)
+{
+    size_t n = 0;
+    KL_AUTO(bytes) der = malloc(*len + 1);
+    if (der == NULL || kl_b64_decode((const char *)bytes, *len, der, *len, &n) != KL_OK)
+        return;
+    memcpy(bytes, der, n);
+    *len = n;
+}
+
 /* Standard base64; clients of old send base64url too. */
 static enum kl_code add(struct x5c *x, const json_t *item, struct kl_err *err)
 {
@@ -73,6 +84,7 @@ static enum kl_code add(struct x5c *x, const json_t *item, struct kl_err *err)
         return kl_fail(err, KL_BAD_INPUT, "x5c",
                        "x5c must be an array of at most %d certificates in base64", X5C_MAX);
     }
+    unwrap(bytes, &len);
     x->parts[x->count++] = (struct kl_certificate_bytes){bytes, len};
     return KL_OK;
 }

@@ -288,11 +288,12 @@ enum kl_code kl_x509_policy_of(X509 *x, bool pem, json_t **ret, struct kl_err *e
     kl_x509_subject(x, &subject);
     int months = days / 30 > 0 ? days / 30 : 1;
     json_t *usage = usage_of(x);
-    *ret = json_pack(
-        "{s:o,s:{s:s},s:{s:s,s:i,s:o,s:o,s:o},s:{s:s},s:{s:b}}", "key_props", key_of(key), "secret_props",
-        "contentType", pem ? KL_CERT_POLICY_PEM : KL_CERT_POLICY_PKCS12, "x509_props", "subject",
-        kl_buf_text(&subject), "validity_months", months > 1200 ? 1200 : months, "sans",
-        names_of(x), "ekus", ekus_of(x), "key_usage", usage, "issuer", "name", "Unknown", "attributes", "enabled", 1);
+    *ret =
+        json_pack("{s:o,s:{s:s},s:{s:s,s:i,s:o,s:o,s:o},s:{s:s},s:{s:b}}", "key_props", key_of(key),
+                  "secret_props", "contentType", pem ? KL_CERT_POLICY_PEM : KL_CERT_POLICY_PKCS12,
+                  "x509_props", "subject", kl_buf_text(&subject), "validity_months",
+                  months > 1200 ? 1200 : months, "sans", names_of(x), "ekus", ekus_of(x),
+                  "key_usage", usage, "issuer", "name", "Unknown", "attributes", "enabled", 1);
     kl_buf_done(&subject);
     return *ret != NULL ? KL_OK : kl_fail(err, KL_NO_MEMORY, "json", "no memory for a policy");
 }

@@ -51,6 +51,13 @@ def test_azure_secrets(site):
     run(site, "azure_secrets.mjs")
 
 
+def test_azure_certificates(site):
+    key, pem = os.path.join(site.dir, "authority.key"), os.path.join(site.dir, "authority.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", pem, "-subj", "/CN=an authority", "-days", "30"],
+                   check=True, capture_output=True)
+    run(site, "azure_certificates.mjs", CA_KEY=key, CA_PEM=pem)
+
+
 def test_azure_certificate(site):
     key, pem = os.path.join(site.dir, "signer.key"), os.path.join(site.dir, "signer.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", pem, "-subj", "/CN=signer", "-days", "30"],
