@@ -30,7 +30,7 @@ enum kl_code kl_backup_finish(struct kl_buf *out, struct kl_token *token,
                               const struct kl_seal_domain *domain, struct kl_err *err) KL_MUST_USE;
 
 /** Note that the newest backup of this key is the blob with this seal, under this domain; on disk
- * when it returns. */
+ * when it returns, or kept in memory while the store cannot be written. */
 enum kl_code kl_backup_note(struct kl_model *m, const struct kl_vault *v, int64_t kind,
                             const char *name, const struct kl_seal_domain *domain,
                             const uint8_t seal[static KL_BACKUP_MAC_LEN],

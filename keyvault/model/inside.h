@@ -1,8 +1,8 @@
 /* What the files of the model share. Private to keyvault/model.
  *
- * Locks, in the order they may be taken: reconciling -> births.lock -> store session -> world ->
- * directory -> cache stripes; clock.lock and that of the vault keys are leaves. No token is called
- * with any of them held but `reconciling`.
+ * Locks, in the order they may be taken: reconciling -> births.lock -> backup_notes.lock -> store
+ * session -> world -> directory -> cache stripes; clock.lock and that of the vault keys are leaves.
+ * No token is called with any of them held but `reconciling`.
  */
 #ifndef KL_KEYVAULT_MODEL_INSIDE_H
 #define KL_KEYVAULT_MODEL_INSIDE_H
@@ -37,6 +37,13 @@ struct kl_world {
     struct kl_lists now;
 };
 
+/** Notes of backups that the store could not take yet (backup_note.c). */
+struct kl_backup_notes {
+    pthread_mutex_t lock;
+    struct kl_backup_late *first; /* oldest first */
+    size_t count;
+};
+
 struct kl_birth;
 struct kl_move_in;
 
@@ -50,6 +57,7 @@ struct kl_model {
     struct kl_cache *cache;
     struct kl_vault_keys *vault_keys;
     struct kl_trusted_clock clock;
+    struct kl_backup_notes backup_notes;
     char tenant[KL_UUID_LEN + 1];
     struct {
         bool receiver; /* somebody listens (event.h) */
@@ -94,6 +102,13 @@ enum kl_code kl_attributes_seal_all(const struct kl_model *m, struct kl_store_se
 /** How many do not fit. No store session may be open. */
 enum kl_code kl_attributes_check_all(const struct kl_model *m, unsigned *ret_wrong,
                                      struct kl_err *err) KL_MUST_USE;
+
+/* --- backup_note.c --- */
+
+void kl_backup_notes_init(struct kl_backup_notes *n);
+void kl_backup_notes_done(struct kl_backup_notes *n);
+/** Write what waits. KL_NO_SPACE, KL_READ_ONLY, KL_IO while the store still cannot be written. */
+enum kl_code kl_backup_notes_write(struct kl_model *m, struct kl_err *err) KL_MUST_USE;
 
 /* --- birth.c --- */
 

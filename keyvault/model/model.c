@@ -159,6 +159,7 @@ enum kl_code kl_model_open(const struct kl_model_config *config, struct kl_model
     (void)pthread_mutex_init(&fresh->reconciling, NULL);
     (void)pthread_mutex_init(&fresh->births.lock, NULL);
     kl_trusted_clock_start(&fresh->clock);
+    kl_backup_notes_init(&fresh->backup_notes);
     KL_AUTO(model) m = fresh;
     m->tokens = config->tokens;
     m->token_count = config->token_count;
@@ -174,14 +175,18 @@ enum kl_code kl_model_open(const struct kl_model_config *config, struct kl_model
 
 void kl_model_close(struct kl_model *m)
 {
+    struct kl_err err;
     if (m == NULL)
         return;
+    if (m->store != NULL && kl_backup_notes_write(m, &err) != KL_OK)
+        kl_log_err(KL_LOG_WARNING, "notes of backups are lost", &err);
     kl_cache_free(m->cache);
     kl_vault_keys_free(m->vault_keys);
     kl_world_done(&m->world);
     kl_directory_done(&m->directory);
     kl_seals_done(&m->seals);
     kl_trusted_clock_done(&m->clock);
+    kl_backup_notes_done(&m->backup_notes);
     kl_store_close(m->store);
     (void)pthread_mutex_destroy(&m->reconciling);
     (void)pthread_mutex_destroy(&m->births.lock);

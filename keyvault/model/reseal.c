@@ -1,31 +1,12 @@
 /* Key backups brought under the current domain key, and which domain keys backups still need. */
-#include "base/clock.h"
 #include "base/encoding.h"
 #include "keyvault/model/backup.h"
+#include "keyvault/model/inside.h"
 #include "keyvault/model/key.h"
 
 #include <string.h>
 
 #define HEX(n) (2 * (n) + 1)
-
-enum kl_code kl_backup_note(struct kl_model *m, const struct kl_vault *v, int64_t kind,
-                            const char *name, const struct kl_seal_domain *domain,
-                            const uint8_t seal[static KL_BACKUP_MAC_LEN], struct kl_err *err)
-{
-    KL_AUTO(store_session) t = NULL;
-    char folded[KL_ROW_NAME], under[HEX(KL_DOMAIN_NAME_LEN)], mark[HEX(KL_BACKUP_MAC_LEN)];
-    kl_model_fold(name, folded, sizeof folded);
-    kl_hex(domain->name, sizeof domain->name, under);
-    kl_hex(seal, KL_BACKUP_MAC_LEN, mark);
-    enum kl_code code = kl_store_begin(m->store, true, &t, err);
-    if (code == KL_OK)
-        code = kl_store_run(t, KL_Q_BACKUP_NOTE,
-                            KL_ARGS(KL_ARG_TEXT(v->id), KL_ARG_INT(kind), KL_ARG_TEXT(folded),
-                                    KL_ARG_TEXT(name), KL_ARG_INT(kl_clock_unix_ms() / 1000),
-                                    KL_ARG_TEXT(under), KL_ARG_TEXT(mark)),
-                            NULL, err);
-    return code == KL_OK ? kl_store_commit(t, err) : code;
-}
 
 /* The note follows in two steps, as the old bytes are needed until the caller has stored the new
  * ones: it shows that by asking for these to be re-sealed, which changes nothing any more. */
@@ -77,7 +58,10 @@ enum kl_code kl_domain_states(struct kl_model *m, struct kl_token *token,
 {
     struct kl_seal_domain all[KL_DOMAIN_MOST];
     size_t count = 0;
-    enum kl_code code = kl_domain_list(token, all, &count, err);
+    /* Notes that wait would make a key look unneeded. */
+    enum kl_code code = kl_backup_notes_write(m, err);
+    if (code == KL_OK)
+        code = kl_domain_list(token, all, &count, err);
     for (size_t i = 0; code == KL_OK && i < count; i++) {
         ret[i] = (struct kl_domain_key_state){.key = all[i].key};
         kl_hex(all[i].name, sizeof all[i].name, ret[i].name);

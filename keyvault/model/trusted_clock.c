@@ -140,5 +140,7 @@ enum kl_code kl_model_tick(struct kl_model *m, struct kl_err *err)
         code = verify_with(m, &p, err);
     if (code == KL_OK)
         code = format_note(&p, kl_trusted_clock_elapsed(&m->clock), note, sizeof note, err);
-    return code == KL_OK ? kl_model_note_put(m, NOTE_NAME, note, err) : code;
+    if (code == KL_OK)
+        code = kl_model_note_put(m, NOTE_NAME, note, err);
+    return code == KL_OK ? kl_backup_notes_write(m, err) : code;
 }

@@ -19,7 +19,7 @@ def enter_name_space():
     if os.environ.get("KLUIS_MOUNTS") == "own":
         return
     options = ["--mount", "--propagation", "private"] if os.geteuid() == 0 else ["--mount", "--map-root-user"]
-    os.execvpe("unshare", ["unshare", *options, sys.executable, os.path.abspath(__file__), *sys.argv[1:]], {**os.environ, "KLUIS_MOUNTS": "own"})
+    os.execvpe("unshare", ["unshare", *options, sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]], {**os.environ, "KLUIS_MOUNTS": "own"})
 
 
 def fill(path):
@@ -85,5 +85,6 @@ def run(site, filler):
     site.run("audit", "verify")
 
 
-enter_name_space()
-kluis.main(globals())
+if __name__ == "__main__":
+    enter_name_space()
+    kluis.main(globals())
