@@ -283,4 +283,5 @@ def without_get(w):
 
 
 logging.disable(logging.WARNING)  # the SDK warns about members that old versions of the API lack
-kluis.main(globals())
+if __name__ == "__main__":
+    kluis.main(globals())
