@@ -1,48 +1,25 @@
-#include "pkcs11/copies.h"
-
+/* Copies of a software token's folder are made and proved here; copies_kept.c looks after them. */
 #include "base/clock.h"
 #include "base/encoding.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "pkcs11/copies_parts.h"
 #include "pkcs11/tree.h"
 #include "pkcs11/twin.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define LOOK_MS       2000
-#define PAUSE_FACTOR  10 /* a copy may take a tenth of the time */
-#define PROVER_MS     60000
-#define SPARE_BYTES   (64ULL << 20) /* copies never take the last room */
-#define MOST_COPIES   256
-#define STAMP_LEN     24 /* 2026-11-22T01:37:05Z-123 */
-#define NEW_FOLDER    "unproved"
-#define DESTROYED     "destroyed" /* ids of keys that were destroyed, beside the copies */
-#define KEYS_MAX_SIZE (64 << 20)
-
-struct kl_copies {
-    struct kl_client *client;
-    char folder[1024]; /* STATE-DIR/token-copies/NAME */
-    unsigned kept;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stopping;
-    int64_t copied_ns;     /* the folder's change time when the newest copy was begun */
-    int64_t next_ms;       /* no copy before */
-    enum kl_code last_bad; /* said once, not every two seconds */
-};
-
-struct key_list {
-    struct kl_token_listed *rows;
-    size_t count;
-};
+#define LOOK_MS      2000
+#define PAUSE_FACTOR 10 /* a copy may take a tenth of the time */
+#define PROVER_MS    60000
+#define SPARE_BYTES  (64ULL << 20) /* copies never take the last room */
+#define MOST_COPIES  256
+#define NEW_FOLDER   "unproved"
 
 static bool pause_or_stop(struct kl_copies *c, int64_t ms)
 {
@@ -63,14 +40,9 @@ static bool is_stopping(struct kl_copies *c)
     return stopping;
 }
 
-static int by_id(const void *a, const void *b)
+static enum kl_code list_keys(struct kl_token *t, struct kl_key_list *ret, struct kl_err *err)
 {
-    return memcmp(a, b, KL_KEY_ID_LEN); /* a row begins with its id */
-}
-
-static enum kl_code list_keys(struct kl_token *t, struct key_list *ret, struct kl_err *err)
-{
-    struct key_list list = {.rows = NULL};
+    struct kl_key_list list = {.rows = NULL};
     size_t got;
     do {
         KL_AUTO(secret) page = NULL;
@@ -87,7 +59,7 @@ static enum kl_code list_keys(struct kl_token *t, struct key_list *ret, struct k
         memcpy(list.rows + list.count, kl_secret_bytes(page), got * sizeof *list.rows);
         list.count += got;
     } while (got > 0);
-    qsort(list.rows, list.count, sizeof *list.rows, by_id);
+    qsort(list.rows, list.count, sizeof *list.rows, kl_copies_by_id);
     *ret = list;
     return KL_OK;
 }
@@ -100,7 +72,7 @@ static bool is_ours(const struct kl_token_listed *row)
 
 /* Every key that the token shows does its work in the copy, with the same public half. */
 static enum kl_code prove_keys(struct kl_copies *c, struct kl_token *twin,
-                               const struct key_list *keys, struct kl_err *err)
+                               const struct kl_key_list *keys, struct kl_err *err)
 {
     for (size_t i = 0; i < keys->count; i++) {
         struct kl_token_request req = {.call = KL_CALL_CANARY, .key = keys->rows[i].key};
@@ -117,7 +89,7 @@ static enum kl_code prove_keys(struct kl_copies *c, struct kl_token *twin,
     return KL_OK;
 }
 
-static enum kl_code prove(struct kl_copies *c, const char *store, const struct key_list *keys,
+static enum kl_code prove(struct kl_copies *c, const char *store, const struct kl_key_list *keys,
                           struct kl_err *err)
 {
     KL_AUTO(token) twin = NULL;
@@ -149,10 +121,11 @@ static enum kl_code check_room(const struct kl_copies *c, struct kl_err *err)
     return KL_OK;
 }
 
-static enum kl_code write_ids(const char *folder, const struct key_list *keys, struct kl_err *err)
+static enum kl_code write_ids(const char *folder, const struct kl_key_list *keys,
+                              struct kl_err *err)
 {
     char path[1200], id[2 * KL_KEY_ID_LEN + 1];
-    struct kl_buf text = KL_BUF_INIT(KEYS_MAX_SIZE);
+    struct kl_buf text = KL_BUF_INIT(KL_COPIES_KEYS_MAX);
     for (size_t i = 0; i < keys->count; i++) {
         kl_hex(keys->rows[i].key.id, KL_KEY_ID_LEN, id);
         kl_buf_printf(&text, "%s\n", id);
@@ -176,7 +149,7 @@ static enum kl_code sync_folder(const char *path, struct kl_err *err)
 }
 
 /* Proved: it gets its name, which is its time. */
-static enum kl_code keep(struct kl_copies *c, const char *fresh, const struct key_list *keys,
+static enum kl_code keep(struct kl_copies *c, const char *fresh, const struct kl_key_list *keys,
                          struct kl_err *err)
 {
     char twin_file[1300], path[1200], iso[32];
@@ -202,162 +175,10 @@ static enum kl_code keep(struct kl_copies *c, const char *fresh, const struct ke
     return KL_OK;
 }
 
-static int is_copy(const struct dirent *e)
-{
-    return e->d_name[0] == '2' && strlen(e->d_name) == STAMP_LEN && e->d_name[10] == 'T';
-}
-
-static bool holds(const struct key_list *keys, const char *id)
-{
-    uint8_t wanted[KL_KEY_ID_LEN];
-    return kl_unhex(id, wanted, sizeof wanted) == KL_OK &&
-           bsearch(wanted, keys->rows, keys->count, sizeof *keys->rows, by_id) != NULL;
-}
-
-/* What became of the keys that a copy names and the token does not have. */
-struct absent {
-    unsigned destroyed, vanished;
-};
-
-/* The ids that were destroyed through us, one a line; "" without the file. Malloc'd. */
-static char *read_destroyed(const struct kl_copies *c)
-{
-    char path[1200], *text = NULL;
-    size_t n;
-    (void)snprintf(path, sizeof path, "%s/" DESTROYED, c->folder);
-    return kl_io_read_file(path, KEYS_MAX_SIZE, &text, &n, NULL) == KL_OK ? text : strdup("");
-}
-
-static struct absent compare(const struct kl_copies *c, const char *copy,
-                             const struct key_list *keys)
-{
-    char path[1400];
-    KL_AUTO(char) text = NULL;
-    KL_AUTO(char) destroyed = read_destroyed(c);
-    struct absent absent = {0};
-    size_t n;
-    (void)snprintf(path, sizeof path, "%s/%s/keys", c->folder, copy);
-    if (destroyed == NULL || kl_io_read_file(path, KEYS_MAX_SIZE, &text, &n, NULL) != KL_OK)
-        return absent;
-    char *rest = text;
-    for (char *id; (id = strsep(&rest, "\n")) != NULL;) {
-        if (id[0] == 0 || holds(keys, id))
-            continue;
-        if (strstr(destroyed, id) != NULL)
-            absent.destroyed++;
-        else
-            absent.vanished++;
-    }
-    return absent;
-}
-
-static int list_copies(const struct kl_copies *c, struct dirent ***ret)
-{
-    *ret = NULL;
-    int count = scandir(c->folder, ret, is_copy, alphasort);
-    return count < 0 ? 0 : count;
-}
-
-static void free_names(struct dirent **list, int count)
-{
-    for (int i = 0; i < count; i++)
-        free(list[i]);
-    free(list);
-}
-
-/* Keys do not go by themselves: whoever finds fewer must not be the one who drops the good copies.
- */
-static enum kl_code check_vanished(const struct kl_copies *c, const struct key_list *keys,
-                                   struct kl_err *err)
-{
-    struct dirent **list;
-    struct absent absent = {0};
-    char newest[256] = "";
-    int count = list_copies(c, &list);
-    if (count > 0) {
-        (void)snprintf(newest, sizeof newest, "%s", list[count - 1]->d_name);
-        absent = compare(c, newest, keys);
-    }
-    free_names(list, count);
-    if (absent.vanished == 0)
-        return KL_OK;
-    return kl_fail(
-        err, KL_TOKEN_READBACK, "copy",
-        "%u keys of the copy %s are gone from the token and were never destroyed; restore "
-        "the token's folder from it, or remove the copy",
-        absent.vanished, newest);
-}
-
-/* When a key of any token of this service was destroyed last: tokens may share a folder, and the
- * copies of one then hold the keys of the other. */
-static int64_t last_destroyed_unix(const struct kl_copies *c)
-{
-    char pattern[1200];
-    glob_t found;
-    int64_t last = 0;
-    (void)snprintf(pattern, sizeof pattern, "%s/../*/" DESTROYED, c->folder);
-    if (glob(pattern, 0, NULL, &found) != 0)
-        return 0;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        struct stat st;
-        if (stat(found.gl_pathv[i], &st) == 0 && st.st_mtim.tv_sec > last)
-            last = st.st_mtim.tv_sec;
-    }
-    globfree(&found);
-    return last;
-}
-
-static bool is_before(const char *copy, int64_t unix_s)
-{
-    struct stat st;
-    return stat(copy, &st) != 0 || st.st_mtim.tv_sec <= unix_s;
-}
-
-/* The newest one is the one just made. */
-static void prune(struct kl_copies *c, const struct key_list *keys)
-{
-    struct dirent **list;
-    struct kl_err err;
-    int64_t destroyed_unix = last_destroyed_unix(c);
-    int count = list_copies(c, &list);
-    for (int i = 0; i < count - 1; i++) {
-        char path[1300];
-        (void)snprintf(path, sizeof path, "%s/%s", c->folder, list[i]->d_name);
-        bool old = i < count - (int)c->kept;
-        if ((old || is_before(path, destroyed_unix) ||
-             compare(c, list[i]->d_name, keys).destroyed > 0) &&
-            kl_tree_remove(path, &err) != KL_OK)
-            kl_log_err(KL_LOG_ERROR, c->client->conf.name, &err);
-    }
-    free_names(list, count);
-}
-
-enum kl_code kl_copies_destroying(struct kl_copies *c, const uint8_t id[static KL_KEY_ID_LEN],
-                                  struct kl_err *err)
-{
-    char path[1200], line[2 * KL_KEY_ID_LEN + 2];
-    if (c == NULL)
-        return KL_OK;
-    enum kl_code code = kl_io_make_dirs(c->folder, 0700, err);
-    if (code != KL_OK)
-        return code;
-    (void)snprintf(path, sizeof path, "%s/" DESTROYED, c->folder);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return kl_fail_errno(err, "open", "%s cannot be written", path);
-    kl_hex(id, KL_KEY_ID_LEN, line);
-    line[2 * KL_KEY_ID_LEN] = '\n';
-    code = kl_io_write_all(fd, line, sizeof line - 1, err);
-    if (code == KL_OK && fdatasync(fd) != 0)
-        code = kl_fail_errno(err, "fdatasync", "%s cannot be written", path);
-    (void)close(fd);
-    return code;
-}
-
 static enum kl_code make_copy(struct kl_copies *c, struct kl_err *err)
 {
     char fresh[1100], store[1200];
-    struct key_list keys = {.rows = NULL};
+    struct kl_key_list keys = {.rows = NULL};
     (void)snprintf(fresh, sizeof fresh, "%s/" NEW_FOLDER, c->folder);
     (void)snprintf(store, sizeof store, "%s/store", fresh);
     enum kl_code code = kl_io_make_dirs(c->folder, 0700, err);
@@ -368,7 +189,7 @@ static enum kl_code make_copy(struct kl_copies *c, struct kl_err *err)
     if (code == KL_OK)
         code = list_keys(&c->client->token, &keys, err);
     if (code == KL_OK)
-        code = check_vanished(c, &keys, err);
+        code = kl_copies_check_vanished(c, &keys, err);
     if (code == KL_OK)
         code = kl_io_make_dirs(fresh, 0700, err);
     if (code == KL_OK)
@@ -378,7 +199,7 @@ static enum kl_code make_copy(struct kl_copies *c, struct kl_err *err)
     if (code == KL_OK)
         code = keep(c, fresh, &keys, err);
     if (code == KL_OK)
-        prune(c, &keys);
+        kl_copies_prune(c, &keys);
     else
         (void)!kl_tree_remove(fresh, NULL);
     free(keys.rows);
@@ -430,7 +251,7 @@ static void read_newest(struct kl_copies *c)
     struct dirent **list;
     char path[1300];
     struct stat st;
-    int count = list_copies(c, &list);
+    int count = kl_copies_list(c, &list);
     if (count > 0)
         (void)snprintf(path, sizeof path, "%s/%s", c->folder, list[count - 1]->d_name);
     if (count > 0 && stat(path, &st) == 0) {
@@ -441,7 +262,7 @@ static void read_newest(struct kl_copies *c)
         if (st.st_mtim.tv_sec > changed / 1000000000)
             c->copied_ns = changed; /* nothing was made or destroyed since */
     }
-    free_names(list, count);
+    kl_copies_list_free(list, count);
 }
 
 enum kl_code kl_copies_start(struct kl_client *client, unsigned kept, struct kl_copies **ret,
