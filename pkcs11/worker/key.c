@@ -137,13 +137,15 @@ static CK_RV list_class(struct kl_session *s, CK_OBJECT_CLASS class, const CK_KE
     return CKR_OK;
 }
 
+/* `type` may be NULL: SoftHSM opens the object's file once more for each attribute. */
 static CK_RV read_id(struct kl_session *s, CK_OBJECT_HANDLE object, uint8_t id[static 64],
                      CK_KEY_TYPE *type, bool *ret_ours, bool *ret_foreign)
 {
-    *type = CKK_VENDOR_DEFINED;
+    CK_KEY_TYPE unasked = CKK_VENDOR_DEFINED;
+    CK_KEY_TYPE *kind = type != NULL ? type : &unasked;
     *ret_foreign = false;
-    CK_ATTRIBUTE attrs[] = {KL_ATTR(CKA_ID, id, 64), KL_ATTR_VALUE(CKA_KEY_TYPE, *type)};
-    CK_RV rv = kl_attr_read(kl_f(s), s->handle, object, attrs, KL_COUNT(attrs));
+    CK_ATTRIBUTE attrs[] = {KL_ATTR(CKA_ID, id, 64), KL_ATTR_VALUE(CKA_KEY_TYPE, *kind)};
+    CK_RV rv = kl_attr_read(kl_f(s), s->handle, object, attrs, type != NULL ? 2 : 1);
     *ret_ours = rv == CKR_OK && kl_attr_has(&attrs[0], KL_KEY_ID_LEN);
     if (rv == CKR_OBJECT_HANDLE_INVALID)
         return CKR_OK; /* an object may vanish while we list */
@@ -159,11 +161,11 @@ static CK_RV index_private(struct kl_keys *k, struct kl_session *s, bool *ret_an
     CK_RV rv = list_class(s, CKO_PRIVATE_KEY, NULL, &list, &count);
     for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++) {
         uint8_t id[64];
-        CK_KEY_TYPE type;
+        CK_KEY_TYPE type = CKK_VENDOR_DEFINED;
         bool ours, foreign;
         if (i % STEP_KEYS == 0)
             kl_progress_step("C_GetAttributeValue", false);
-        rv = read_id(s, list[i], id, &type, &ours, &foreign);
+        rv = read_id(s, list[i], id, *ret_any_ec ? NULL : &type, &ours, &foreign);
         if (kl_ckr_class(rv) == KL_CKR_HANDLE && ++vanished < count)
             rv = CKR_OK; /* an object may vanish while we list; not all of them */
         if (rv != CKR_OK || !ours)
@@ -186,9 +188,8 @@ static CK_RV index_ec_public(struct kl_keys *k, struct kl_session *s)
     CK_RV rv = list_class(s, CKO_PUBLIC_KEY, &ec, &list, &count);
     for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++) {
         uint8_t id[64];
-        CK_KEY_TYPE type;
         bool ours, foreign;
-        rv = read_id(s, list[i], id, &type, &ours, &foreign);
+        rv = read_id(s, list[i], id, NULL, &ours, &foreign);
         if (kl_ckr_class(rv) == KL_CKR_HANDLE)
             rv = CKR_OK; /* looked for again where it is needed */
         struct entry *e = rv == CKR_OK && ours ? lookup(k, id) : NULL;
