@@ -10,12 +10,13 @@
 #include <pthread.h>
 #include <string.h>
 
-#define LOOK_MS    1000 /* how soon a retry that has come due is seen */
-#define ANSWER_MAX 65536
-#define SECRET_MAX 1024
-#define BODY_MAX   8192
-#define RECORD_MAX 8192
-#define NOTE       "events-receiver" /* whom the last handshake was with */
+#define LOOK_MS         1000 /* how soon a retry that has come due is seen */
+#define RECORD_PAUSE_MS 30000
+#define ANSWER_MAX      65536
+#define SECRET_MAX      1024
+#define BODY_MAX        8192
+#define RECORD_MAX      8192
+#define NOTE            "events-receiver" /* whom the last handshake was with */
 
 struct kl_events {
     struct kl_service *service;
@@ -26,7 +27,8 @@ struct kl_events {
     char receiver[2048]; /* format and URL */
     bool agreed;         /* the receiver has shown that it wants events */
     int64_t failures;    /* handshakes in a row */
-    int64_t pause_until; /* unix milliseconds: it does not answer at all */
+    int64_t pause_until; /* monotonic: it does not answer at all */
+    int64_t record_from; /* monotonic: the audit log could not be written */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -82,6 +84,8 @@ static void record_all(struct kl_events *e)
 {
     struct kl_err err;
     enum kl_code code = KL_OK;
+    if (kl_clock_mono_ms() < e->record_from)
+        return;
     while (code == KL_OK && !stopping(e)) {
         struct kl_event event;
         code = kl_event_unrecorded(e->service->model, &event, &err);
@@ -92,8 +96,10 @@ static void record_all(struct kl_events *e)
             code = kl_event_set_recorded(e->service->model, &event, &err);
         kl_event_done(&event);
     }
-    if (code != KL_OK && code != KL_NOT_FOUND)
+    if (code != KL_OK && code != KL_NOT_FOUND) {
         kl_log_err(KL_LOG_WARNING, "events", &err);
+        e->record_from = kl_clock_mono_ms() + RECORD_PAUSE_MS;
+    }
 }
 
 /* --- the receiver --- */
@@ -164,7 +170,7 @@ static void shake_hands(struct kl_events *e)
             kl_log_err(KL_LOG_WARNING, "events", &err);
         return;
     }
-    e->pause_until = kl_clock_unix_ms() + back_off(e->config, e->failures++, x.retry_after_ms);
+    e->pause_until = kl_clock_mono_ms() + back_off(e->config, e->failures++, x.retry_after_ms);
     kl_log_err(KL_LOG_WARNING, "events wait for their receiver", &err);
 }
 
@@ -241,17 +247,17 @@ static bool deliver(struct kl_events *e, const struct kl_event *event, struct kl
                kl_event_name(event->type)->event, event->name, event->version);
         return kl_event_forget(m, event, err) == KL_OK;
     }
-    int64_t next = now + back_off(e->config, event->tries, x.retry_after_ms);
+    int64_t pause = back_off(e->config, event->tries, x.retry_after_ms);
     if (code != KL_OK)
-        e->pause_until = next; /* it would not answer for the others either */
-    return kl_event_set_tried(m, event, next, err) == KL_OK && code == KL_OK;
+        e->pause_until = kl_clock_mono_ms() + pause; /* nor would it answer for the others */
+    return kl_event_set_tried(m, event, now + pause, err) == KL_OK && code == KL_OK;
 }
 
 static void deliver_all(struct kl_events *e)
 {
     struct kl_err err;
     bool go_on = true;
-    if (e->config->url == NULL || kl_clock_unix_ms() < e->pause_until)
+    if (e->config->url == NULL || kl_clock_mono_ms() < e->pause_until)
         return;
     if (!e->agreed)
         shake_hands(e);

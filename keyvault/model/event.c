@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define LONGEST_PAUSE_MS (INT64_C(2) * 24 * 3600 * 1000)
+
 /* Records of near and past expiries have Key Vault's operation names. */
 static const struct kl_event_name names[KL_EVENT_TYPES] = {
     [KL_EVENT_KEY_NEW] = {"KeyNewVersionCreated", NULL, "Key", "keys"},
@@ -242,7 +244,9 @@ enum kl_code kl_event_unrecorded(struct kl_model *m, struct kl_event *ret, struc
 enum kl_code kl_event_ready(struct kl_model *m, int64_t now_ms, struct kl_event *ret,
                             struct kl_err *err)
 {
-    return next(m, KL_Q_EVENT_READY, KL_ARGS(KL_ARG_INT(now_ms)), ret, err);
+    /* No pause is that long: the clock was put back since. */
+    return next(m, KL_Q_EVENT_READY,
+                KL_ARGS(KL_ARG_INT(now_ms), KL_ARG_INT(now_ms + LONGEST_PAUSE_MS)), ret, err);
 }
 
 /* --- moving on --- */

@@ -460,7 +460,7 @@ struct kl_number_row {
     X(KL_Q_EVENT_COUNT, number, RAW, "SELECT count(*) FROM event")                                  \
     X(KL_Q_EVENT_UNRECORDED, event, SELECT, "WHERE recorded = 0 ORDER BY number LIMIT 1")           \
     X(KL_Q_EVENT_READY, event, SELECT,                                                              \
-      "WHERE recorded = 1 AND next_try <= $1 ORDER BY number LIMIT 1")                              \
+      "WHERE recorded = 1 AND (next_try <= $1 OR next_try > $2) ORDER BY number LIMIT 1")           \
     X(KL_Q_EVENT_RECORDED, none, RAW, "UPDATE event SET recorded = 1 WHERE number = $1")            \
     X(KL_Q_EVENT_TRIED, none, RAW, "UPDATE event SET tries = $1, next_try = $2 WHERE number = $3")  \
     X(KL_Q_EVENT_DELETE, none, RAW, "DELETE FROM event WHERE number = $1")                          \
