@@ -15,10 +15,10 @@ static const uint8_t none[KL_ROW_MAC];
 enum kl_code kl_attributes_seal(const struct kl_model *m, struct kl_version_row *row,
                                 struct kl_err *err)
 {
-    const struct kl_protector p = {.key = m->seals.key};
     if (m->token_count > 0 && atomic_load(&m->seals.state) == KL_SEAL_UNKNOWN)
         return kl_fail(err, KL_TOKEN_UNAVAILABLE, "seal",
                        "no token has answered since the start, so no key can be made or changed");
+    const struct kl_protector p = {.key = m->seals.key}; /* read only once it is there */
     return kl_protect_attributes(&p, row, err);
 }
 
@@ -30,11 +30,11 @@ static bool is_held(const struct kl_model *m)
 enum kl_code kl_attributes_check(const struct kl_model *m, const struct kl_version_row *row,
                                  struct kl_err *err)
 {
-    const struct kl_protector p = {.key = m->seals.key};
     struct kl_version_row wanted = *row;
     struct kl_err e;
     if (!is_held(m))
         return KL_OK;
+    const struct kl_protector p = {.key = m->seals.key};
     enum kl_code code = kl_protect_attributes(&p, &wanted, err);
     if (code != KL_OK || CRYPTO_memcmp(wanted.attr_mac, row->attr_mac, KL_ROW_MAC) == 0)
         return code;
