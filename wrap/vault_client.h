@@ -53,9 +53,9 @@ enum kl_code kl_vault_whoami(struct kl_vault_client *c, json_t **ret,
 enum kl_code kl_vault_check_url(const struct kl_vault_client *c, const char *url,
                                 struct kl_err *err) KL_MUST_USE;
 
-/** Hand its PIN to a token that waits for one, with the client's own credentials: no access token is
- * needed, as the token that waits may be the one that signs them. *ret is the token as the service
- * sees it then. KL_CONFLICT: it waits for none, or refused the PIN. Never retried. */
+/** Hand its PIN to a token that waits for one, with the client's own credentials: no access token
+ * is needed, as the token that waits may be the one that signs them. *ret is the token as the
+ * service sees it then. KL_CONFLICT: it waits for none, or refused the PIN. Never retried. */
 enum kl_code kl_vault_token_login(struct kl_vault_client *c, const char *token,
                                   struct kl_secret *pin, json_t **ret,
                                   struct kl_err *err) KL_MUST_USE;
