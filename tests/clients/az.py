@@ -112,7 +112,7 @@ def test_who_may(site):
     row = api.must("POST", "/kluis/v1/principals", {"name": "guest"})
     az = Az(site, row["clientId"], row["clientSecret"])
     check_equal(az.json("keyvault", "list"), [], "no vault of others")
-    path = f"/subscriptions/default/resourceGroups/x/providers/Microsoft.KeyVault/vaults/demo?api-version=2022-07-01"
+    path = "/subscriptions/default/resourceGroups/x/providers/Microsoft.KeyVault/vaults/demo?api-version=2022-07-01"
     az.run("rest", "--method", "delete", "--url", path, wanted=1)
     api.must("PUT", f"/kluis/v1/vaults/demo/policies/{row['objectId']}", {"permissions": {"vault": ["get"]}})
     seen = az.json("rest", "--method", "get", "--url", path)
@@ -175,6 +175,24 @@ def test_secrets(site):
     soft_delete(az, "secret", "az-secret", lambda: az.data("secret", "restore", *vault, "-f", "secret.bak")["id"], newest)
     r = az.run("keyvault", "secret", "show", "--vault-name", "demo", "-n", "none", module=True, wanted=3)
     check("was not found in this key vault" in r.stderr, "the service's words reach the operator")
+
+
+def test_certificates(site):
+    az = Az(site)
+    vault = ("--vault-name", "demo")
+    policy = az.data("certificate", "get-default-policy")
+    done = az.data("certificate", "create", *vault, "-n", "az-cert", "-p", json.dumps(policy))
+    check_equal(done["status"], "completed", "certificate create")
+    made = az.data("certificate", "show", *vault, "-n", "az-cert")
+    check_equal((made["policy"]["issuerParameters"]["name"], made["attributes"]["enabled"]), ("Self", True), "certificate show")
+    check_equal([c["name"] for c in az.data("certificate", "list", *vault)], ["az-cert"], "certificate list")
+    az.data("certificate", "download", *vault, "-n", "az-cert", "-f", "cert.pem")
+    seen = subprocess.run(["openssl", "x509", "-in", "cert.pem", "-noout", "-subject"], cwd=az.dir, capture_output=True, text=True, check=True).stdout
+    check_equal(seen.strip(), "subject=CN = CLIGetDefaultPolicy", "certificate download")
+    az.data("certificate", "contact", "add", *vault, "--email", "ops@example.org")
+    check_equal(az.data("certificate", "contact", "list", *vault)["contactList"][0]["emailAddress"], "ops@example.org", "certificate contact add, list")
+    az.data("certificate", "backup", *vault, "-n", "az-cert", "-f", "cert.bak")
+    soft_delete(az, "certificate", "az-cert", lambda: az.data("certificate", "restore", *vault, "-f", "cert.bak")["cer"], made["cer"])
 
 
 if __name__ == "__main__":
