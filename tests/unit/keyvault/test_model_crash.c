@@ -118,12 +118,13 @@ static void begin(void)
 static const struct {
     const char *name;
     enum kl_code (*run)(void);
+    unsigned may_wait; /* this commit is the note of a backup, which goes on without it */
 } operations[] = {
-    {"create", do_create},           {"rotate", do_rotate},
-    {"update", do_update},           {"delete", do_delete},
-    {"recover", do_recover},         {"purge", do_purge},
-    {"restore", do_restore},         {"vault delete", do_vault_delete},
-    {"vault purge", do_vault_purge}, {"vault protect", do_vault_protect},
+    {"create", do_create, 0},           {"rotate", do_rotate, 0},
+    {"update", do_update, 0},           {"delete", do_delete, 0},
+    {"recover", do_recover, 0},         {"purge", do_purge, 0},
+    {"restore", do_restore, 1},         {"vault delete", do_vault_delete, 0},
+    {"vault purge", do_vault_purge, 0}, {"vault protect", do_vault_protect, 0},
 };
 
 static void check_agreement(const char *what, unsigned at)
@@ -202,7 +203,8 @@ static void test_keyvault_model_crash__memory_follows_the_database(void **state)
                 begin();
                 store_fault(kinds[kind], at);
                 enum kl_code code = operations[op].run();
-                assert_true(code != KL_OK || kinds[kind] == STORE_LIE || !store_fault_hit());
+                assert_true(code != KL_OK || kinds[kind] == STORE_LIE || !store_fault_hit() ||
+                            at == operations[op].may_wait);
                 site_reload(&s);
                 look(seen, sizeof seen);
                 site_restart(&s);
