@@ -181,19 +181,6 @@ enum kl_code kl_home_load(const struct kl_model *m, struct kl_store_session *t,
 
 /* --- calls --- */
 
-bool kl_home_may_move(enum kl_code code)
-{
-    switch (code) {
-    case KL_OK:
-    case KL_DECRYPT_FAILED:
-    case KL_BAD_INPUT:
-    case KL_TOO_BIG:
-        return false;
-    default:
-        return true;
-    }
-}
-
 static enum kl_code call_one(const struct kl_home *home, const struct kl_token_request *req,
                              struct kl_secret **ret, struct kl_err *err)
 {

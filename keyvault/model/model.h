@@ -42,8 +42,6 @@ enum kl_code kl_model_system_key(struct kl_model *m, struct kl_token *token, con
                                  const struct kl_key_spec *spec, struct kl_key_version **ret,
                                  struct kl_err *err) KL_MUST_USE;
 
-/** Is this failure the token's or this home's, so that another home may do better? */
-bool kl_home_may_move(enum kl_code code);
 /** As kl_token_call, for req->key = the key on one of its homes after another. What waits for an
  * answer uses kl_failover_submit (keyvault/failover.h). */
 enum kl_code kl_home_call(const struct kl_key_version *key, const struct kl_token_request *req,

@@ -52,6 +52,19 @@ static bool all_of(const char *text, size_t min, size_t max, const char *allowed
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+bool kl_home_may_move(enum kl_code code)
+{
+    switch (code) {
+    case KL_OK:
+    case KL_DECRYPT_FAILED:
+    case KL_BAD_INPUT:
+    case KL_TOO_BIG:
+        return false;
+    default:
+        return true;
+    }
+}
+
 bool kl_name_valid(const char *name)
 {
     return all_of(name, 1, KL_NAME_MAX, LETTERS "0123456789-");

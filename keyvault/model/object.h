@@ -170,6 +170,9 @@ void kl_vault_unref(struct kl_vault *v);
 struct kl_key_version *kl_key_version_ref(struct kl_key_version *k);
 void kl_key_version_unref(struct kl_key_version *k);
 
+/** Is this failure the token's or this home's, so that another home may do better? */
+bool kl_home_may_move(enum kl_code code);
+
 /** Names: ^[0-9a-zA-Z-]{1,127}$, and the vault's stricter form. */
 bool kl_name_valid(const char *name);
 bool kl_vault_name_valid(const char *name);
