@@ -67,7 +67,7 @@ static enum kl_code take_version(void *arg, const void *p, struct kl_err *err)
 static enum kl_code read_version(struct copy *c, int64_t seq, struct kl_err *err)
 {
     KL_AUTO(store_session) t = NULL;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     size_t count = 0;
     enum kl_code code = kl_store_begin(c->m->store, false, &t, err);
     if (code == KL_OK)

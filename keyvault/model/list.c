@@ -125,7 +125,7 @@ enum kl_code kl_key_versions(struct kl_model *m, struct kl_vault *v, const char 
 {
     KL_AUTO(store_session) t = NULL;
     struct kl_key_page page = {.count = 0};
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     enum kl_code code = kl_page_limit(limit, err);
     if (code == KL_OK)
         code = kl_store_begin(m->store, false, &t, err);

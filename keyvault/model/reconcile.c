@@ -179,7 +179,7 @@ static bool still_ready(struct kl_model *m, const struct kl_token_key_row *row)
 {
     KL_AUTO(store_session) t = NULL;
     struct kl_token_key_row now;
-    struct kl_object_row object;
+    struct kl_object_row object = {0};
     enum kl_code code = kl_store_begin(m->store, false, &t, NULL);
     if (code == KL_OK)
         code = kl_store_one(t, KL_Q_TOKEN_KEY_BY_SEQ, KL_ARGS(KL_ARG_INT(row->seq)), &now, NULL);

@@ -91,15 +91,29 @@ static bool read_hex(const char *text, const char *word, uint8_t *out, size_t n)
     return fine;
 }
 
+/* One or two digits. */
+static bool take_number(const char **at, unsigned *ret)
+{
+    size_t digits = strspn(*at, "0123456789");
+    if (digits < 1 || digits > 2)
+        return false;
+    *ret = (unsigned)strtoul(*at, NULL, 10);
+    *at += digits;
+    return true;
+}
+
 static bool read_numbers(const char *text, struct kl_share *s)
 {
-    char share[16], needed[16], rest = 0;
-    return find_value(text, "share", share, sizeof share) &&
-           sscanf(share, "%2uof%2u%c", &s->number, &s->count, &rest) == 2 &&
-           find_value(text, "needed", needed, sizeof needed) &&
-           sscanf(needed, "%2u%c", &s->needed, &rest) == 1 && s->needed >= 2 &&
-           s->needed <= s->count && s->count <= KL_SHARES_MAX && s->number >= 1 &&
-           s->number <= s->count;
+    char share[16], needed[16];
+    const char *at = share, *last = needed;
+    if (!find_value(text, "share", share, sizeof share) || !take_number(&at, &s->number) ||
+        strncmp(at, "of", 2) != 0)
+        return false;
+    at += 2;
+    return take_number(&at, &s->count) && *at == '\0' &&
+           find_value(text, "needed", needed, sizeof needed) && take_number(&last, &s->needed) &&
+           *last == '\0' && s->needed >= 2 && s->needed <= s->count && s->count <= KL_SHARES_MAX &&
+           s->number >= 1 && s->number <= s->count;
 }
 
 static bool read_all(const char *text, struct kl_share *s)
