@@ -378,11 +378,14 @@ void kl_op_random(struct kl_op *op)
     if (code == KL_OK) {
         const struct kl_token_request req = {.call = KL_CALL_RANDOM, .count = (uint32_t)count};
         code = kl_fail(&op->err, KL_TOKEN_UNAVAILABLE, "token", "The token is not configured");
-        for (size_t i = 0; i < op->vault->home_count && code != KL_OK; i++)
-            if (op->vault->homes[i].token != NULL)
-                code = kl_token_submit(op->vault->homes[i].token, &req, random_done, op, &op->err);
-        if (code == KL_OK)
-            return;
+        for (size_t i = 0; i < op->vault->home_count; i++) {
+            struct kl_token *home = op->vault->homes[i].token;
+            if (home == NULL)
+                continue;
+            code = kl_token_submit(home, &req, random_done, op, &op->err);
+            if (code == KL_OK)
+                return; /* the op belongs to the callback now */
+        }
     }
     (void)kl_op_ok(op, code);
 }
