@@ -176,49 +176,68 @@ static int64_t wait_for_pin(const struct kl_dev_site *s, bool *told)
     return kl_clock_mono_ms() + READY_MS;
 }
 
-static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *err)
+static enum kl_code make_client(struct kl_dev_site *s, struct kl_http_client **ret,
+                                struct kl_err *err)
 {
     KL_AUTO(char) ca = NULL;
+    enum kl_code code = kl_dev_path(s, KL_DEV_CA, &ca, err);
+    if (code != KL_OK)
+        return code;
+    struct kl_http_client_config config = {.ca_file = ca,
+                                           .connect_ms = 2000,
+                                           .total_ms = 5000,
+                                           .max_answer_bytes = 65536,
+                                           .user_agent = "kluis-dev/" KLUIS_VERSION};
+    return kl_http_client_new(&config, ret, err);
+}
+
+/* What /readyz last said, and until when it may go on saying so. */
+struct waiting {
+    char why[400];
+    int64_t deadline, up_ms;
+    bool told;
+};
+
+/* Not ready yet: may it still become so? */
+static enum kl_code go_on(struct kl_dev_site *s, struct waiting *w, struct kl_err *err)
+{
+    if (strstr(w->why, "\"pin-refused\"") != NULL)
+        return kl_fail(err, KL_TOKEN_PIN, "readyz",
+                       "the token refused its PIN, which will not be sent again before the "
+                       "PIN file changes");
+    if (strstr(w->why, "\"down\"") == NULL)
+        w->up_ms = kl_clock_mono_ms();
+    if (kl_clock_mono_ms() > w->up_ms + DOWN_MS)
+        return kl_fail(err, KL_TOKEN_UNAVAILABLE, "readyz",
+                       "kluisd runs, but its token is not there (the last lines of its log "
+                       "say why); it goes on looking, and serves the token when it comes");
+    if (strstr(w->why, "\"pin-wanted\"") != NULL)
+        w->deadline = wait_for_pin(s, &w->told);
+    if (kl_clock_mono_ms() > w->deadline)
+        return kl_fail(err, KL_TIMEOUT, "readyz", "kluisd runs but does not get ready: %s", w->why);
+    return KL_OK;
+}
+
+static enum kl_code wait_ready(struct kl_dev_site *s, pid_t pid, struct kl_err *err)
+{
     KL_AUTO(char) url = NULL;
     KL_AUTO(http_client) client = NULL;
-    char why[400] = "";
-    int64_t deadline = kl_clock_mono_ms() + READY_MS;
-    int64_t up_ms = kl_clock_mono_ms();
-    bool ready = false, told = false;
-    enum kl_code code = kl_dev_path(s, KL_DEV_CA, &ca, err);
+    int64_t now = kl_clock_mono_ms();
+    struct waiting w = {.why = "", .deadline = now + READY_MS, .up_ms = now};
+    bool ready = false;
+    enum kl_code code =
+        kl_target_format(&url, err, "https://localhost:%lld/readyz", (long long)s->port);
 
     if (code == KL_OK)
-        code = kl_target_format(&url, err, "https://localhost:%lld/readyz", (long long)s->port);
-    if (code == KL_OK) {
-        struct kl_http_client_config config = {.ca_file = ca,
-                                               .connect_ms = 2000,
-                                               .total_ms = 5000,
-                                               .max_answer_bytes = 65536,
-                                               .user_agent = "kluis-dev/" KLUIS_VERSION};
-
-        code = kl_http_client_new(&config, &client, err);
-    }
+        code = make_client(s, &client, err);
     while (code == KL_OK && !ready) {
         (void)waitpid(pid, NULL, WNOHANG); /* reaped, or kill() would still find it */
-        if (ask_ready(client, url, &ready, why, sizeof(why)) != KL_OK && kill(pid, 0) != 0)
+        if (ask_ready(client, url, &ready, w.why, sizeof w.why) != KL_OK && kill(pid, 0) != 0)
             return kl_fail(err, KL_IO, "kluisd", "kluisd ended before it was ready");
-        if (!ready && strstr(why, "\"pin-refused\"") != NULL)
-            return kl_fail(err, KL_TOKEN_PIN, "readyz",
-                           "the token refused its PIN, which will not be sent again before the "
-                           "PIN file changes");
-        if (strstr(why, "\"down\"") == NULL)
-            up_ms = kl_clock_mono_ms();
-        if (!ready && kl_clock_mono_ms() > up_ms + DOWN_MS)
-            return kl_fail(err, KL_TOKEN_UNAVAILABLE, "readyz",
-                           "kluisd runs, but its token is not there (the last lines of its log "
-                           "say why); it goes on looking, and serves the token when it comes");
-        if (!ready && strstr(why, "\"pin-wanted\"") != NULL)
-            deadline = wait_for_pin(s, &told);
-        if (!ready && kl_clock_mono_ms() > deadline)
-            return kl_fail(err, KL_TIMEOUT, "readyz", "kluisd runs but does not get ready: %s",
-                           why);
-        if (!ready)
-            poll(NULL, 0, 50);
+        if (ready)
+            break;
+        code = go_on(s, &w, err);
+        poll(NULL, 0, 50);
     }
     return code;
 }

@@ -148,14 +148,9 @@ static enum kl_code put_encoded(const struct kl_cmd *cmd, struct kl_secret *valu
     const char *name = kl_cmd_value(cmd, "encoding");
     const struct encoding *encoding = find_encoding(name);
     KL_AUTO(secret) text = NULL;
-    enum kl_code code = KL_OK;
-
-    if (encoding->encode == NULL)
-        code = put_value(body, value, err);
-    else if ((code = encoding->encode(value, &text)) == KL_OK && text != NULL)
-        code = put_value(body, text, err);
-    else
-        code = kl_fail(err, KL_NO_MEMORY, "malloc", "out of memory");
+    if (encoding->encode != NULL && (encoding->encode(value, &text) != KL_OK || text == NULL))
+        return kl_fail(err, KL_NO_MEMORY, "malloc", "out of memory");
+    enum kl_code code = put_value(body, text != NULL ? text : value, err);
     if (code == KL_OK && (name != NULL || kl_cmd_value(cmd, "file") != NULL))
         code = note_encoding(body, encoding->name, err);
     return code;

@@ -77,6 +77,22 @@ static unsigned op_of(const char *word, unsigned allowed)
     return 0;
 }
 
+static enum kl_code take_op(const json_t *item, enum kl_key_type type, unsigned *found,
+                            struct kl_err *err)
+{
+    bool ec = type == KL_KEY_EC;
+    const char *word = json_string_value(item);
+    unsigned bit = word != NULL ? op_of(word, ec ? ALL_EC : ALL_RSA | KL_OP_IMPORT) : 0;
+    if (bit == 0)
+        return kl_fail(err, KL_BAD_INPUT, "key_ops",
+                       "Key operation '%.40s' is not supported for a key of type '%s'. "
+                       "Supported: %s",
+                       word != NULL ? word : "", ec ? "EC" : "RSA",
+                       ec ? "sign, verify" : "encrypt, decrypt, sign, verify, wrapKey, unwrapKey");
+    *found |= bit;
+    return KL_OK;
+}
+
 /* *ret_present is left alone when the member is absent, null or empty: there are clients that send
  * an empty list and mean nothing by it (azkeys 0.3.0, changelog). */
 static enum kl_code parse_ops(const json_t *body, enum kl_key_type type, unsigned *ret,
@@ -89,18 +105,9 @@ static enum kl_code parse_ops(const json_t *body, enum kl_key_type type, unsigne
         return kl_fail(err, KL_BAD_INPUT, "key_ops", "key_ops must be an array of strings");
     unsigned found = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *word = json_string_value(json_array_get(list, i));
-        unsigned bit =
-            word != NULL ? op_of(word, type == KL_KEY_EC ? ALL_EC : ALL_RSA | KL_OP_IMPORT) : 0;
-        if (bit == 0)
-            return kl_fail(err, KL_BAD_INPUT, "key_ops",
-                           "Key operation '%.40s' is not supported for a key of type '%s'. "
-                           "Supported: %s",
-                           word != NULL ? word : "", type == KL_KEY_EC ? "EC" : "RSA",
-                           type == KL_KEY_EC
-                               ? "sign, verify"
-                               : "encrypt, decrypt, sign, verify, wrapKey, unwrapKey");
-        found |= bit;
+        enum kl_code code = take_op(json_array_get(list, i), type, &found, err);
+        if (code != KL_OK)
+            return code;
     }
     if ((found & KL_OP_IMPORT) != 0 && found != KL_OP_IMPORT)
         return kl_fail(err, KL_BAD_INPUT, "key_ops",

@@ -133,11 +133,21 @@ static enum kl_code check_list(const json_t *part, const char *name, struct kl_e
     return KL_OK;
 }
 
+static bool take_type(const char *kty, struct kl_cert_policy *p)
+{
+    for (size_t i = 0; i < KL_COUNT(types); i++)
+        if (strcasecmp(types[i].kty, kty) == 0) {
+            p->type = types[i].type;
+            p->hsm = types[i].hsm;
+            return true;
+        }
+    return false;
+}
+
 static enum kl_code check_key(const json_t *key, struct kl_cert_policy *p, struct kl_err *err)
 {
     const char *kty = "RSA", *crv = NULL;
     int64_t bits = 0;
-    bool known = false;
     enum kl_code code = kl_json_string(key, "kty", &kty, err);
     if (code == KL_OK)
         code = kl_json_string(key, "crv", &crv, err);
@@ -149,13 +159,7 @@ static enum kl_code check_key(const json_t *key, struct kl_cert_policy *p, struc
         code = kl_json_bool(key, "reuse_key", &p->reuse, err);
     if (code != KL_OK)
         return code;
-    for (size_t i = 0; i < KL_COUNT(types); i++)
-        if (strcasecmp(types[i].kty, kty) == 0) {
-            p->type = types[i].type;
-            p->hsm = types[i].hsm;
-            known = true;
-        }
-    if (!known)
+    if (!take_type(kty, p))
         return bad(err, "kty", "must be RSA, RSA-HSM, EC or EC-HSM");
     if (p->hsm && p->exportable)
         return bad(err, "exportable", "cannot be true for a key of an HSM: it never leaves it");

@@ -81,8 +81,9 @@ static void find_percentiles(const struct job *jobs, unsigned count, struct rate
     }
     if (n > 0) {
         qsort(all, n, sizeof *all, compare);
-        r->p50_ms = all[n / 2] / 1000.0;
-        r->p99_ms = all[n * 99 / 100] / 1000.0;
+        size_t middle = n / 2, last = n * 99 / 100;
+        r->p50_ms = all[middle] / 1000.0;
+        r->p99_ms = all[last] / 1000.0;
     }
     free(all);
 }

@@ -139,12 +139,11 @@ enum kl_canary_word kl_canary_ask(struct kl_session *s, const struct kl_key *sus
     (void)pthread_mutex_lock(&c->lock);
     int64_t began = kl_clock_mono_ms();
     bool held = c->passed_ms != 0 && c->passed_ms >= not_before_ms;
-    if (held) {
+    bool late = !held && !may_try_locked(c, began);
+    if (held || (!late && suspect != NULL && kl_canary_prove(s, suspect) == KL_CANARY_PROVEN)) {
         word = KL_CANARY_WELL;
-    } else if (!may_try_locked(c, began)) {
+    } else if (late) {
         word = KL_CANARY_LATER;
-    } else if (suspect != NULL && kl_canary_prove(s, suspect) == KL_CANARY_PROVEN) {
-        word = KL_CANARY_WELL;
     } else if (suspect == NULL) {
         word = ask_others_locked(s, NULL);
     } else {

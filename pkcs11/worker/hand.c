@@ -76,16 +76,31 @@ static bool copy(char *out, size_t room, const char *value)
 
 static bool number(const char *text, int least, int most, int *ret)
 {
-    char rest;
-    return text == NULL ||
-           (sscanf(text, "%9d%c", ret, &rest) == 1 && *ret >= least && *ret <= most);
+    if (text == NULL)
+        return true;
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || value < least || value > most)
+        return false;
+    *ret = (int)value;
+    return true;
 }
 
 /* "3-of-5" */
 static bool m_of_n(const char *text, unsigned *ret_m, unsigned *ret_n)
 {
-    char rest;
-    return text == NULL || sscanf(text, "%2u-of-%2u%c", ret_m, ret_n, &rest) == 2;
+    if (text == NULL)
+        return true;
+    char *at, *end;
+    unsigned long m = strtoul(text, &at, 10);
+    if (at == text || strncmp(at, "-of-", 4) != 0)
+        return false;
+    unsigned long n = strtoul(at + 4, &end, 10);
+    if (end == at + 4 || *end != '\0' || m > 99 || n > 99)
+        return false;
+    *ret_m = (unsigned)m;
+    *ret_n = (unsigned)n;
+    return true;
 }
 
 static bool fill(const struct words *w, struct kl_ceremony *c)

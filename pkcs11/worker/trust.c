@@ -11,17 +11,30 @@
 
 KL_AUTO_DEFINE(md_ctx, EVP_MD_CTX, EVP_MD_CTX_free);
 
+/* The first line of a file of /proc as numbers; how many there are. */
+static size_t read_numbers(const char *path, unsigned long *out, size_t room)
+{
+    KL_AUTO(file) f = fopen(path, "re");
+    char line[128];
+    size_t count = 0;
+    if (f == NULL || fgets(line, sizeof line, f) == NULL)
+        return 0;
+    for (char *at = line, *end; count < room; at = end) {
+        unsigned long value = strtoul(at, &end, 10);
+        if (end == at)
+            break;
+        out[count++] = value;
+    }
+    return count;
+}
+
 /* In a user namespace that does not map root, everything of root's (and of all other strangers)
  * shows this owner: what can be seen of it from inside is its mode. */
 static bool is_beyond_namespace(uid_t uid)
 {
-    KL_AUTO(file) overflow = fopen("/proc/sys/kernel/overflowuid", "re");
-    KL_AUTO(file) map = fopen("/proc/self/uid_map", "re");
-    unsigned long nobody = 65534, inside = 0, outside = 0, count = 0;
-    if (overflow != NULL && fscanf(overflow, "%lu", &nobody) != 1)
-        nobody = 65534;
-    return uid == nobody && map != NULL &&
-           fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 && outside != 0;
+    unsigned long nobody = 65534, map[3]; /* inside, outside, count: user_namespaces(7) */
+    (void)read_numbers("/proc/sys/kernel/overflowuid", &nobody, 1);
+    return uid == nobody && read_numbers("/proc/self/uid_map", map, 3) == 3 && map[1] != 0;
 }
 
 static enum kl_code check_owner(const char *path, const struct stat *st, struct kl_err *err)
@@ -113,19 +126,23 @@ enum kl_code kl_trust_module(const char *path, const char *sha256, struct kl_tru
     return code;
 }
 
-/* The inode that the kernel shows for the mapping (proc(5), /proc/pid/maps). Not the device: on
- * overlayfs and btrfs it is another one than stat's. */
+/* The inode that the kernel shows for the mapping (proc(5), /proc/pid/maps: "from-to mode offset
+ * device inode"). Not the device: on overlayfs and btrfs it is another one than stat's. */
 static bool mapped_from(const void *address, uint64_t *ret_inode)
 {
     KL_AUTO(file) maps = fopen("/proc/self/maps", "re");
     char line[PATH_MAX + 256];
-    uint64_t from, to, inode;
     while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %*x %*x:%*x %" SCNu64, &from, &to, &inode) !=
-                3 ||
-            (uintptr_t)address < from || (uintptr_t)address >= to)
+        char *at;
+        uint64_t from = strtoull(line, &at, 16);
+        uint64_t to = *at == '-' ? strtoull(at + 1, &at, 16) : 0;
+        if ((uintptr_t)address < from || (uintptr_t)address >= to)
             continue;
-        *ret_inode = inode;
+        for (int words = 0; words < 3; words++) {
+            at += strspn(at, " ");
+            at += strcspn(at, " ");
+        }
+        *ret_inode = strtoull(at, NULL, 10);
         return true;
     }
     return false;
