@@ -121,11 +121,12 @@ static enum kl_code mac(struct stage *s, struct kl_err *err)
 static enum kl_code find(struct stage *s, struct kl_err *err)
 {
     KL_AUTO(secret) out = NULL;
-    struct kl_token_request req = {.call = KL_CALL_FIND, .key = s->rsa.ref};
+    const struct test_key *key = s->other ? &s->signer : &s->rsa;
+    struct kl_token_request req = {.call = KL_CALL_FIND, .key = key->ref};
     enum kl_code code = kl_token_call(s->token, &req, &out, NULL, err);
     if (code == KL_OK) {
-        assert_int_equal(kl_secret_len(out), s->rsa.spki_len);
-        assert_memory_equal(kl_secret_bytes(out), s->rsa.spki, s->rsa.spki_len);
+        assert_int_equal(kl_secret_len(out), key->spki_len);
+        assert_memory_equal(kl_secret_bytes(out), key->spki, key->spki_len);
     }
     return code;
 }

@@ -28,6 +28,7 @@ struct stage {
     struct site site;
     struct kl_token *token;
     struct test_key rsa, signer, ec, made; /* made: what GENERATE and UNWRAP made last */
+    bool other; /* use the signer where either RSA key will do: a new worker's canary knows one */
     struct kl_secret *wrapped;
     uint64_t mechanism;
     uint8_t mac[32];

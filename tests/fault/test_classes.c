@@ -154,6 +154,7 @@ static char outcome(enum kl_code code, pid_t before)
     return worker() == before ? letter(code) : '!';
 }
 
+/* 0 = the operation did not get to the function. */
 static char run(const struct call_site *at, const char *error, bool always)
 {
     char script[256];
@@ -166,10 +167,12 @@ static char run(const struct call_site *at, const char *error, bool always)
                    at->function, always ? "always" : "1", error);
     stage_script(&stage, script);
     unsigned long calls = stage_calls(&stage, at->function);
-    enum kl_code code = stage_do(&stage, at->op, &err);
-    if (stage_calls(&stage, at->function) == calls)
-        fail_msg("%s never gets to %s", stage_op_name(at->op), at->function);
+    bool signs = stage.other && at->in == NEW_WORKER && at->op == STAGE_DECRYPT_RAW;
+    enum kl_code code = stage_do(&stage, signs ? STAGE_SIGN_RSA : at->op, &err);
+    bool reached = stage_calls(&stage, at->function) != calls;
     stage_script(&stage, "");
+    if (!reached)
+        return 0;
     char got = outcome(code, before);
     if (code == KL_OK && (at->op == STAGE_GENERATE || at->op == STAGE_UNWRAP))
         assert_int_equal(stage_do(&stage, STAGE_DESTROY, &err), KL_OK);
@@ -200,8 +203,16 @@ static unsigned check_cell(size_t site, size_t class, size_t error, bool always)
     const struct call_site *at = &sites[site];
     char wanted = (always ? at->always : at->once)[class];
     const char *name = classes[class].errors[error];
-    open_fresh(strcmp(classes[class].name, "ambiguous") == 0);
-    char got = run(at, name, always);
+    char got = 0;
+    /* a canary of the new worker may have looked at the key first: then the other one */
+    for (int tries = 0; got == 0 && tries < (at->in == NEW_WORKER ? 5 : 1); tries++) {
+        stage.other = tries % 2 != 0;
+        open_fresh(strcmp(classes[class].name, "ambiguous") == 0);
+        got = run(at, name, always);
+    }
+    stage.other = false;
+    if (got == 0)
+        fail_msg("%s never gets to %s (%s)", stage_op_name(at->op), at->function, name);
     if (got == wanted)
         return 0;
     print_message("%s at %s of '%s', %s: wanted %c, got %c\n", name, at->function,
