@@ -104,8 +104,7 @@ static const struct kl_conf_row service_rows[] = {
      .offset = AT(io_threads),
      .max = 64,
      .preset = "0",
-     .help =
-         "Threads that serve connections; 0 = half as many as processors, as tokens need the rest."},
+     .help = "Threads that serve connections; 0 = as many as processors, 16 at most."},
     {.key = "job-threads",
      .type = KL_CONF_INT,
      .offset = AT(job_threads),
