@@ -193,21 +193,14 @@ enum kl_code kl_certificate_cmd_show_deleted(struct kl_cmd *cmd, struct kl_err *
     return show_deleted(cmd, "GET", KL_TARGET_DELETED_CERTIFICATES, err);
 }
 
-static enum kl_code confirm(struct kl_cmd *cmd, const char *sentence, struct kl_err *err)
-{
-    char room[128];
-
-    return kl_cmd_confirm(cmd, kl_target_key_name(cmd, room, sizeof(room)), sentence, err);
-}
-
 enum kl_code kl_certificate_cmd_delete(struct kl_cmd *cmd, struct kl_err *err)
 {
     char room[128];
-    enum kl_code code =
-        confirm(cmd,
-                "Nobody can use this certificate, its key or its secret from now on. They can be "
-                "recovered until the vault's retention ends.",
-                err);
+    enum kl_code code = kl_target_confirm(
+        cmd,
+        "Nobody can use this certificate, its key or its secret from now on. They can be "
+        "recovered until the vault's retention ends.",
+        err);
 
     if (code == KL_OK)
         code = show_deleted(cmd, "DELETE", KL_TARGET_CERTIFICATES, err);
@@ -229,7 +222,7 @@ enum kl_code kl_certificate_cmd_recover(struct kl_cmd *cmd, struct kl_err *err)
 enum kl_code kl_certificate_cmd_purge(struct kl_cmd *cmd, struct kl_err *err)
 {
     KL_AUTO(json) nothing = NULL;
-    enum kl_code code = confirm(
+    enum kl_code code = kl_target_confirm(
         cmd, "This destroys every version of this certificate, its key and its secret for good.",
         err);
 

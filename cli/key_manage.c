@@ -217,20 +217,14 @@ enum kl_code kl_key_show_deleted(struct kl_cmd *cmd, struct kl_err *err)
 
 /* ---- delete, recover, purge ---- */
 
-static enum kl_code confirm_key(struct kl_cmd *cmd, const char *sentence, struct kl_err *err)
-{
-    char room[128];
-
-    return kl_cmd_confirm(cmd, kl_target_key_name(cmd, room, sizeof(room)), sentence, err);
-}
-
 enum kl_code kl_key_delete(struct kl_cmd *cmd, struct kl_err *err)
 {
     char room[128];
-    enum kl_code code = confirm_key(cmd,
-                                    "Every version of this key stops working at once. It can be "
-                                    "recovered until the vault's retention ends.",
-                                    err);
+    enum kl_code code =
+        kl_target_confirm(cmd,
+                          "Every version of this key stops working at once. It can be "
+                          "recovered until the vault's retention ends.",
+                          err);
 
     if (code == KL_OK)
         code = call_and_show(cmd, "DELETE", KL_TARGET_KEYS, NULL, NULL, deleted_bundle_columns,
@@ -250,11 +244,12 @@ enum kl_code kl_key_purge(struct kl_cmd *cmd, struct kl_err *err)
 {
     KL_AUTO(char) url = NULL;
     KL_AUTO(json) nothing = NULL;
-    enum kl_code code = confirm_key(cmd,
-                                    "This destroys every version of this key, on the token too, "
-                                    "for good. Backups that were made under it cannot be opened "
-                                    "afterwards.",
-                                    err);
+    enum kl_code code =
+        kl_target_confirm(cmd,
+                          "This destroys every version of this key, on the token too, "
+                          "for good. Backups that were made under it cannot be opened "
+                          "afterwards.",
+                          err);
 
     if (code == KL_OK)
         code = kl_target_key(cmd, KL_TARGET_DELETED, NULL, &url, err);

@@ -156,20 +156,14 @@ enum kl_code kl_secret_cmd_show_deleted(struct kl_cmd *cmd, struct kl_err *err)
     return show_deleted(cmd, "GET", KL_TARGET_DELETED_SECRETS, err);
 }
 
-static enum kl_code confirm(struct kl_cmd *cmd, const char *sentence, struct kl_err *err)
-{
-    char room[128];
-
-    return kl_cmd_confirm(cmd, kl_target_key_name(cmd, room, sizeof(room)), sentence, err);
-}
-
 enum kl_code kl_secret_cmd_delete(struct kl_cmd *cmd, struct kl_err *err)
 {
     char room[128];
-    enum kl_code code = confirm(cmd,
-                                "Nobody can read any version of this secret from now on. It can be "
-                                "recovered until the vault's retention ends.",
-                                err);
+    enum kl_code code =
+        kl_target_confirm(cmd,
+                          "Nobody can read any version of this secret from now on. It can be "
+                          "recovered until the vault's retention ends.",
+                          err);
 
     if (code == KL_OK)
         code = show_deleted(cmd, "DELETE", KL_TARGET_SECRETS, err);
@@ -190,7 +184,8 @@ enum kl_code kl_secret_cmd_recover(struct kl_cmd *cmd, struct kl_err *err)
 enum kl_code kl_secret_cmd_purge(struct kl_cmd *cmd, struct kl_err *err)
 {
     KL_AUTO(json) nothing = NULL;
-    enum kl_code code = confirm(cmd, "This destroys every version of this secret for good.", err);
+    enum kl_code code =
+        kl_target_confirm(cmd, "This destroys every version of this secret for good.", err);
 
     if (code == KL_OK)
         code = call(cmd, "DELETE", KL_TARGET_DELETED_SECRETS, NULL, NULL, &nothing, err);

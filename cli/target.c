@@ -204,6 +204,13 @@ const char *kl_target_key_name(const struct kl_cmd *cmd, char *room, size_t n)
     return room;
 }
 
+enum kl_code kl_target_confirm(struct kl_cmd *cmd, const char *sentence, struct kl_err *err)
+{
+    char room[128];
+
+    return kl_cmd_confirm(cmd, kl_target_key_name(cmd, room, sizeof(room)), sentence, err);
+}
+
 static bool has_option(const struct kl_cmd *cmd, const char *name)
 {
     for (size_t i = 0; i < cmd->command->option_count; i++) {

@@ -34,6 +34,9 @@ enum kl_code kl_target_key(struct kl_cmd *cmd, enum kl_target_part part, const c
 /** The NAME that kl_target_key would use, for words to the human; borrowed or "" (an id's name is
  * cut out into `room`). */
 const char *kl_target_key_name(const struct kl_cmd *cmd, char *room, size_t n);
+/** kl_cmd_confirm for the object that the command names. */
+enum kl_code kl_target_confirm(struct kl_cmd *cmd, const char *sentence,
+                               struct kl_err *err) KL_MUST_USE;
 
 /** One call of the service, as kl_vault_call with the command's client. */
 enum kl_code kl_target_call(struct kl_cmd *cmd, const char *method, const char *url,
